@@ -1,0 +1,61 @@
+//! How a run ends: the exit status, and the one place that prints errors.
+
+use std::{io::Write, process::ExitCode};
+
+use crate::source::SourceError;
+
+/// How a command ended that did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    /// Done, and a check found something.
+    Findings,
+    /// Done with parts missing.
+    Partial,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Findings => 1,
+            Exit::Partial => 2,
+        })
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("cannot write the output")]
+    Output(#[from] std::io::Error),
+}
+
+impl Error {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Source(err) => err.hint(),
+            Error::Output(_) => None,
+        }
+    }
+}
+
+/// Prints an error with its causes and what to do; gives the exit status.
+pub fn report(err: &Error) -> ExitCode {
+    if matches!(err, Error::Output(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::from(141);
+    }
+    let mut text = format!("error: {err}");
+    let mut cause = std::error::Error::source(err);
+    while let Some(it) = cause {
+        text += &format!(": {it}");
+        cause = it.source();
+    }
+    if let Some(hint) = err.hint() {
+        text += &format!("\nhint: {hint}");
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,39 @@
+//! The command line: reads flags, calls the steps in order, turns the result into an exit status.
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+mod args;
+mod exit;
+mod stats;
+
+pub use exit::{Error, Exit, report};
+
+/// The plugin's name: `kubectl NAME`, and `kubectl-NAME` on the path.
+pub const NAME: &str = "audit";
+
+/// Who did what in this cluster, with which right, and what did it cause?
+///
+/// Answers from Kubernetes audit logs.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-audit", bin_name = "kubectl audit", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Stats(stats::Args),
+}
+
+/// Runs a command, data to `out`.
+///
+/// # Errors
+/// If it could not be done.
+pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
+    match cli.command {
+        Command::Stats(args) => stats::run(args, out),
+    }
+}

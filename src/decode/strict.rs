@@ -1,0 +1,169 @@
+//! The reference reader: serde_json over the whole line.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{Found, Head, Projection};
+use crate::event::{Json, Kind, Level, Part, Stage, Timestamp};
+
+/// Keys of which the last counts where one is repeated; of all others the first does.
+///
+/// The fast reader comes to these from the end of a line and to the others from its start.
+pub(super) const TAIL_KEYS: [&str; 3] =
+    ["requestReceivedTimestamp", "stageTimestamp", "annotations"];
+
+/// Reads a whole line: its head, and the value of each key of `projection` into `found`.
+///
+/// # Errors
+/// Why this is no event of audit.k8s.io, in words for a person.
+pub fn read<'a>(
+    line: &'a [u8],
+    projection: &Projection,
+    found: &mut Vec<Found<'a>>,
+) -> Result<Head, String> {
+    let fields: Fields<'a> =
+        serde_json::from_slice(line).map_err(|err| format!("not a JSON object: {err}"))?;
+    let text = |name| fields.get(name).and_then(Json::as_text);
+    if let Some(kind) = text("kind").filter(|it| it != "Event") {
+        return Err(format!("kind `{kind}`, not Event"));
+    }
+    if let Some(version) = text("apiVersion").filter(|it| !it.starts_with("audit.k8s.io/")) {
+        return Err(format!("apiVersion `{version}`, not audit.k8s.io"));
+    }
+    let stage = text("stage").ok_or("no audit event: it has no stage")?;
+    let level = text("level").ok_or("no audit event: it has no level")?;
+    let stage = Stage::parse(&stage).ok_or_else(|| format!("unknown stage `{stage}`"))?;
+    let level = Level::parse(&level).ok_or_else(|| format!("unknown level `{level}`"))?;
+    let stage_timestamp = match fields.get("stageTimestamp").filter(|it| it.kind() != Kind::Null) {
+        None => None,
+        Some(json) => Some(
+            json.as_text()
+                .and_then(|it| Timestamp::parse(it.as_bytes()))
+                .ok_or_else(|| format!("stageTimestamp {} is no RFC 3339 time", json.raw()))?,
+        ),
+    };
+    let ends_request = match stage {
+        Stage::ResponseComplete | Stage::Panic => true,
+        Stage::RequestReceived => false,
+        Stage::ResponseStarted => fields.is_failed_authentication(),
+    };
+    found.clear();
+    found.extend(projection.keys().iter().map(|key| fields.find(key.parts())));
+    Ok(Head { level, stage, ends_request, stage_timestamp })
+}
+
+/// The fields of the outermost object in their order.
+struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+impl<'a> Fields<'a> {
+    fn get(&self, name: &str) -> Option<Json<'a>> {
+        let mut fields = self.0.iter().filter(|(it, _)| it == name).map(|(_, json)| *json);
+        if TAIL_KEYS.contains(&name) { fields.next_back() } else { fields.next() }
+    }
+
+    /// Code 401 and no user: the only event of a request whose authentication failed.
+    fn is_failed_authentication(&self) -> bool {
+        let field = |outer, inner| self.get(outer).and_then(|it| it.field(inner));
+        field("user", "username").is_none_or(|it| it.text().is_empty() || it.kind() == Kind::Null)
+            && field("responseStatus", "code").is_some_and(|it| it.text() == "401")
+    }
+
+    /// Follows a key as far as objects lead.
+    fn find(&self, parts: &[Part]) -> Found<'a> {
+        let Some((Part::Name(first), mut rest)) = parts.split_first() else {
+            return Found::default();
+        };
+        let mut value = self.get(first);
+        while let (Some(json), Some((part, after))) = (value, rest.split_first()) {
+            match (json.kind(), part) {
+                (Kind::Object, Part::Name(name)) => value = json.field(name),
+                (Kind::List, _) => break,
+                _ => value = None,
+            }
+            rest = after;
+        }
+        match value {
+            Some(json) => Found { raw: Some(json.bytes()), depth: parts.len() - rest.len() },
+            None => Found::default(),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Vec<(Cow<'de, str>, Json<'de>)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(20);
+                while let Some((name, value)) = map.next_entry::<FieldName<'de>, &'de RawValue>()? {
+                    fields.push((name.0, Json::new(value.get().as_bytes())));
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(FieldsVisitor).map(Fields)
+    }
+}
+
+#[derive(Deserialize)]
+struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"level":"Metadata","stage":"Panic","user":{"username":"ann","groups":["a"]},"o":[{"k":1}]}"#;
+
+    #[track_caller]
+    fn check(line: &str, key: &str, expected: &str) {
+        let mut projection = Projection::default();
+        projection.want(key);
+        let mut found = Vec::new();
+        let shown = match read(line.as_bytes(), &projection, &mut found) {
+            Ok(_) => {
+                format!("{} {}", found[0].raw.map_or("-", |it| Json::new(it).raw()), found[0].depth)
+            }
+            Err(reason) => reason,
+        };
+        assert_eq!(shown, expected, "{key} of {line}");
+    }
+
+    #[test]
+    fn finds() {
+        check(EVENT, "user.username", "\"ann\" 2");
+        check(EVENT, "user", r#"{"username":"ann","groups":["a"]} 1"#);
+        check(EVENT, "user.groups[0]", r#"["a"] 2"#);
+        check(EVENT, "o.k", r#"[{"k":1}] 1"#);
+        check(EVENT, "verb", "- 0");
+        check(EVENT, "verb.x", "- 0");
+        check(EVENT, "level.x", "- 0");
+    }
+
+    #[test]
+    fn refuses() {
+        check(r#"{"kind":"Pod"}"#, "verb", "kind `Pod`, not Event");
+        check(r#"{"apiVersion":"v1"}"#, "verb", "apiVersion `v1`, not audit.k8s.io");
+        check(r#"{"level":"Metadata"}"#, "verb", "no audit event: it has no stage");
+        check(r#"{"level":"Meta","stage":"Panic"}"#, "verb", "unknown level `Meta`");
+        check(r#"{"level":"None","stage":"Over"}"#, "verb", "unknown stage `Over`");
+        check(
+            r#"{"level":"None","stage":"Panic","stageTimestamp":"soon"}"#,
+            "verb",
+            "stageTimestamp \"soon\" is no RFC 3339 time",
+        );
+        check(
+            "[1]",
+            "verb",
+            "not a JSON object: invalid type: sequence, expected an object at line 1 column 0",
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! A span of time, both ends inclusive.
+
+use crate::event::Timestamp;
+
+/// From `since` to `until`, each open if absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+impl Window {
+    /// Whether a time is within. An unknown time is within only an open window.
+    pub fn contains(self, time: Option<Timestamp>) -> bool {
+        let Some(time) = time else { return self == Window::default() };
+        self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time <= until)
+    }
+}
