@@ -7,6 +7,10 @@ use std::cell::RefCell;
 
 use crate::event::{Event, Json, Key, Level, Part, Stage, Timestamp};
 
+mod bits;
+#[cfg(test)]
+mod differential;
+mod scan;
 pub mod strict;
 pub mod unwrap;
 
@@ -179,11 +183,12 @@ impl<'a> Record<'a> {
 #[derive(Debug, Clone)]
 pub struct Reader<'p> {
     projection: &'p Projection,
+    scanner: scan::Scanner,
 }
 
 impl<'p> Reader<'p> {
     pub fn new(projection: &'p Projection) -> Reader<'p> {
-        Reader { projection }
+        Reader { projection, scanner: scan::Scanner::new(projection) }
     }
 
     /// Reads a line that should be an event: its head, and each key's value into `found`.
@@ -191,7 +196,10 @@ impl<'p> Reader<'p> {
     /// # Errors
     /// Why it is no event, in words for a person.
     pub fn read<'a>(&self, line: &'a [u8], found: &mut Vec<Found<'a>>) -> Result<Head, String> {
-        strict::read(line, self.projection, found)
+        match self.scanner.read(line, found) {
+            Some(head) => Ok(head),
+            None => strict::read(line, self.projection, found),
+        }
     }
 }
 

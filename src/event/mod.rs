@@ -263,7 +263,7 @@ impl<'de: 'a, 'a> Field<'de> for Vec<Cow<'a, str>> {
 impl<'de: 'a, 'a> Field<'de> for BTreeMap<Cow<'a, str>, Cow<'a, str>> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         let pairs = map.next_value::<Option<Pairs<'a, Text<'a>>>>()?;
-        Ok(pairs.unwrap_or_default().0.into_iter().map(|(key, value)| (key, value.0)).collect())
+        Ok(pairs.unwrap_or_default().0.into_iter().rev().map(|(key, value)| (key, value.0)).collect())
     }
 }
 
@@ -310,7 +310,8 @@ impl<'de: 'a, 'a> Field<'de> for Option<&'a RawValue> {
     }
 }
 
-/// A map's pairs in a map; of a repeated key the last counts, as in Go.
+/// The pairs of an object in their order. Collected into a map backwards, the first of a repeated
+/// key counts.
 struct Pairs<'a, T>(Vec<(Cow<'a, str>, T)>);
 
 impl<T> Default for Pairs<'_, T> {

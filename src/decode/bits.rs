@@ -1,0 +1,236 @@
+//! Sixteen to sixty-four bytes at a time: where quotes, backslashes and brackets are.
+//!
+//! Safe code: the vectors are `wide`'s, which every x86-64 (SSE2) and arm64 (NEON) has.
+
+use wide::u8x16;
+
+/// Marks of a block of 64 bytes, a bit a byte, the first byte lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub quotes: u64,
+    pub backslashes: u64,
+    /// `{` and `[`
+    pub opens: u64,
+    /// `}` and `]`
+    pub closes: u64,
+}
+
+/// Bits of sixteen bytes where a quote or a backslash is.
+#[inline(always)]
+fn quotes_or_backslashes(bytes: &[u8; 16]) -> u32 {
+    let block = u8x16::new(*bytes);
+    (block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
+}
+
+/// Bits of sixteen bytes where quotes, backslashes, opening and closing brackets are.
+#[inline(always)]
+fn marks(bytes: &[u8; 16]) -> [u32; 4] {
+    let block = u8x16::new(*bytes);
+    let is = |block: u8x16, byte| block.simd_eq(u8x16::splat(byte)).to_bitmask();
+    // Of all bytes, only the two kinds of bracket become `{` and `}` by this bit.
+    let folded = block | u8x16::splat(0x20);
+    [is(block, b'"'), is(block, b'\\'), is(folded, b'{'), is(folded, b'}')]
+}
+
+impl Marks {
+    #[inline(always)]
+    pub(super) fn of(block: &[u8; 64]) -> Marks {
+        let mut all = Marks { quotes: 0, backslashes: 0, opens: 0, closes: 0 };
+        let (parts, _) = block.as_chunks::<16>();
+        for (n, part) in parts.iter().enumerate() {
+            let [quotes, backslashes, opens, closes] = marks(part);
+            all.quotes |= u64::from(quotes) << (16 * n);
+            all.backslashes |= u64::from(backslashes) << (16 * n);
+            all.opens |= u64::from(opens) << (16 * n);
+            all.closes |= u64::from(closes) << (16 * n);
+        }
+        all
+    }
+}
+
+/// The first quote or backslash at or after `from`.
+#[inline(always)]
+pub(super) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<16>()) {
+        let mask = quotes_or_backslashes(block);
+        if mask != 0 {
+            return Some(at + mask.trailing_zeros() as usize);
+        }
+        at += 16;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|it| matches!(it, b'"' | b'\\')).map(|it| at + it)
+}
+
+/// The closing quote of the string whose content begins at `from`.
+#[inline(always)]
+pub(super) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = quote_or_backslash(bytes, from)?;
+    while bytes[at] == b'\\' {
+        at = quote_or_backslash(bytes, at + 2)?;
+    }
+    Some(at)
+}
+
+/// The end of a list or object, behind its closing bracket: `from` is inside it, outside of any
+/// string, `depth` brackets deep.
+///
+/// Brackets are counted, not matched by kind: what is not looked at is not checked.
+pub(super) fn container_end(bytes: &[u8], from: usize, depth: usize) -> Option<usize> {
+    let mut state = Walk { depth, in_string: 0, is_escaped: 0 };
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<64>()) {
+        if let Some(end) = state.block(Marks::of(block)) {
+            return Some(at + end);
+        }
+        at += 64;
+    }
+    let rest = bytes.get(at..)?;
+    let mut block = [0; 64];
+    block[..rest.len()].copy_from_slice(rest);
+    state.block(Marks::of(&block)).map(|end| at + end)
+}
+
+/// What a walk by blocks carries from one to the next.
+struct Walk {
+    depth: usize,
+    /// All ones inside a string.
+    in_string: u64,
+    /// One if the next block's first byte follows an escaping backslash.
+    is_escaped: u64,
+}
+
+impl Walk {
+    /// Goes through a block; gives the place behind the bracket that brings the depth to zero.
+    #[inline(always)]
+    fn block(&mut self, marks: Marks) -> Option<usize> {
+        let quotes = if marks.backslashes | self.is_escaped == 0 {
+            marks.quotes
+        } else {
+            marks.quotes & !self.escaped(marks.backslashes)
+        };
+        let inside = prefix_xor(quotes) ^ self.in_string;
+        self.in_string = ((inside as i64) >> 63) as u64;
+        let closes = marks.closes & !inside;
+        let mut brackets = (marks.opens & !inside) | closes;
+        while brackets != 0 {
+            let at = brackets.trailing_zeros();
+            if closes >> at & 1 == 1 {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    return Some(at as usize + 1);
+                }
+            } else {
+                self.depth += 1;
+            }
+            brackets &= brackets - 1;
+        }
+        None
+    }
+
+    /// The bytes that a backslash takes the meaning from.
+    fn escaped(&mut self, backslashes: u64) -> u64 {
+        let mut escaped = self.is_escaped;
+        let mut open = backslashes & !escaped;
+        self.is_escaped = 0;
+        while open != 0 {
+            let at = open.trailing_zeros();
+            if at == 63 {
+                self.is_escaped = 1;
+                break;
+            }
+            escaped |= 2 << at;
+            open &= !(3 << at);
+        }
+        escaped
+    }
+}
+
+/// Each bit becomes the exclusive or of itself and all lower ones.
+#[inline(always)]
+fn prefix_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, a byte at a time.
+    fn slow_container_end(bytes: &[u8], from: usize, mut depth: usize) -> Option<usize> {
+        let mut at = from;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'"' => at = slow_string_end(bytes, at + 1)?,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Some(at + 1);
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        None
+    }
+
+    fn slow_string_end(bytes: &[u8], from: usize) -> Option<usize> {
+        let mut at = from;
+        while at < bytes.len() {
+            match bytes[at] {
+                b'"' => return Some(at),
+                b'\\' => at += 2,
+                _ => at += 1,
+            }
+        }
+        None
+    }
+
+    /// Mostly what matters, in runs long enough to cross blocks.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => prop::collection::vec(prop::sample::select(&b"\"\\{}[]a:, "[..]), 0..9),
+            1 => (prop::sample::select(&b"\\a\"{"[..]), 0..70_usize).prop_map(|(byte, n)| vec![byte; n]),
+        ];
+        prop::collection::vec(piece, 0..40).prop_map(|it| it.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn strings(bytes in bytes(), from in 0..8_usize) {
+            prop_assert_eq!(string_end(&bytes, from), slow_string_end(&bytes, from));
+        }
+
+        // A backslash outside of strings is no JSON; there the two may differ.
+        #[test]
+        fn containers(bytes in bytes(), depth in 1..4_usize) {
+            let mut valid = Vec::new();
+            let mut in_string = false;
+            let mut is_escaped = false;
+            for byte in bytes {
+                if byte == b'\\' && !in_string {
+                    continue;
+                }
+                in_string ^= byte == b'"' && !is_escaped;
+                is_escaped = byte == b'\\' && !is_escaped;
+                valid.push(byte);
+            }
+            prop_assert_eq!(container_end(&valid, 0, depth), slow_container_end(&valid, 0, depth));
+        }
+
+        #[test]
+        fn marks_of_any_bytes(bytes in prop::array::uniform16(any::<u8>())) {
+            let mask = |wanted: &[u8]| (0..16).filter(|at| wanted.contains(&bytes[*at])).fold(0, |mask, at| mask | 1 << at);
+            prop_assert_eq!(marks(&bytes), [mask(b"\""), mask(b"\\"), mask(b"{["), mask(b"}]")]);
+            prop_assert_eq!(quotes_or_backslashes(&bytes), mask(b"\"\\"));
+        }
+    }
+}

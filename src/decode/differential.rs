@@ -1,0 +1,222 @@
+//! The law of the two readers: on every line the fast one gives what the strict one gives, or hands
+//! it over. Lines are made from recorded ones by everything a converter or an attacker may do.
+
+use proptest::prelude::*;
+
+use super::{Found, Projection, scan::Scanner, strict};
+
+const RECORDED: [&str; 2] =
+    [include_str!("../../examples/audit.log"), include_str!("../../tests/data/bodies.log")];
+
+const KEYS: [&str; 18] = [
+    "verb",
+    "user",
+    "user.username",
+    "user.groups",
+    "user.groups[0]",
+    "user.extra.\"authentication.kubernetes.io/credential-id\"",
+    "objectRef.resource",
+    "objectRef.name",
+    "objectRef",
+    "responseStatus.code",
+    "responseStatus.details.causes.message",
+    "requestObject.metadata.name",
+    "requestObject.spec.containers.image",
+    "requestReceivedTimestamp",
+    "annotations",
+    "annotations.\"authorization.k8s.io/decision\"",
+    "extra.verb",
+    "impersonatedUser.username",
+];
+
+/// A small, fast source of choices from one seed: proptest's own would make most of the run time.
+struct Choice(u64);
+
+impl Choice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % n
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+        &all[self.below(all.len())]
+    }
+}
+
+/// A JSON string of this text, some characters escaped though they need not be.
+fn string(text: &str, choice: &mut Choice) -> String {
+    let is_wild = choice.one_in(4);
+    let mut json = String::from("\"");
+    for c in text.chars() {
+        match c {
+            _ if is_wild && choice.one_in(5) => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    json += &format!("\\u{unit:04x}");
+                }
+            }
+            '"' | '\\' => json.extend(['\\', c]),
+            c if (c as u32) < 0x20 => json += &format!("\\u{:04x}", c as u32),
+            c => json.push(c),
+        }
+    }
+    json + "\""
+}
+
+/// Any value, with what lures a careless reader: wanted names deep inside, brackets and quotes in
+/// strings, backslashes up to the border of a block and over it.
+fn value(depth: usize, choice: &mut Choice) -> String {
+    match choice.below(if depth == 0 { 5 } else { 8 }) {
+        0 => ["null", "true", "false", "0", "-1.5e3", "200", "[]", "{}"][choice.below(8)].to_owned(),
+        1 => string(&"\\".repeat([1, 2, 62, 63, 64, 65][choice.below(6)]), choice),
+        2 => string("}],\"stageTimestamp\":\"2020-01-01T00:00:00Z\",\"verb\":\"x\"{[", choice),
+        3 => string("é\u{7f}日本 \u{1}", choice),
+        4 => string(",\"objectRef\":{\"resource\":\"decoy", choice),
+        5 => format!("[{}]", (0..choice.below(4)).map(|_| value(depth - 1, choice)).collect::<Vec<_>>().join(",")),
+        _ => {
+            let names = ["verb", "user", "username", "objectRef", "stageTimestamp", "annotations", "metadata", "name"];
+            let field = |choice: &mut Choice| {
+                let name = string(names[choice.below(names.len())], choice);
+                format!("{name}:{}", value(depth - 1, choice))
+            };
+            format!("{{{}}}", (0..choice.below(5)).map(|_| field(choice)).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+/// A JSON value with its strings escaped anew and blanks put in.
+fn rewrite(json: &serde_json::Value, blank: &str, choice: &mut Choice) -> String {
+    use serde_json::Value;
+    match json {
+        Value::String(text) => string(text, choice),
+        Value::Array(all) => {
+            let all: Vec<_> = all.iter().map(|it| rewrite(it, blank, choice)).collect();
+            format!("[{blank}{}{blank}]", all.join(&format!("{blank},{blank}")))
+        }
+        Value::Object(all) => {
+            let field = |(name, it): (&String, &Value)| {
+                format!("{}{blank}:{blank}{}", string(name, choice), rewrite(it, blank, choice))
+            };
+            let all: Vec<_> = all.iter().map(field).collect();
+            format!("{{{blank}{}{blank}}}", all.join(&format!("{blank},{blank}")))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A line that is valid JSON, made from a recorded one.
+fn line(choice: &mut Choice) -> String {
+    let lines: Vec<&str> = RECORDED[choice.below(2)].lines().collect();
+    let recorded = *choice.of(&lines);
+    if choice.one_in(8) {
+        return recorded.to_owned();
+    }
+    let event: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(recorded).expect("recorded lines are JSON");
+    let blank = *choice.of(&["", "", "", "", " ", " \t ", "\r"]);
+    let mut fields: Vec<(String, String)> =
+        event.iter().map(|(name, it)| (string(name, choice), rewrite(it, blank, choice))).collect();
+    if choice.one_in(3) {
+        for at in (1..fields.len()).rev() {
+            fields.swap(at, choice.below(at + 1));
+        }
+    }
+    for _ in 0..choice.below(3) {
+        let at = choice.below(fields.len());
+        match choice.below(6) {
+            0 => drop(fields.remove(at)),
+            1 => fields[at].1 = "null".to_owned(),
+            2 => fields[at].1 = value(3, choice),
+            3 => fields.insert(at, ("\"extra\"".to_owned(), value(3, choice))),
+            4 => fields.insert(at, (choice.of(&["\"requestObject\"", "\"responseObject\""]).to_string(), value(4, choice))),
+            _ => {
+                let from = choice.below(fields.len());
+                let (name, again) = fields[from].clone();
+                let again = if choice.one_in(2) { again } else { value(2, choice) };
+                fields.insert(at, (name, again));
+            }
+        }
+    }
+    let fields: Vec<_> = fields.iter().map(|(name, it)| format!("{name}{blank}:{blank}{it}")).collect();
+    format!("{{{blank}{}{blank}}}", fields.join(&format!("{blank},{blank}")))
+}
+
+fn projection(choice: &mut Choice) -> Projection {
+    let mut projection = Projection::default();
+    for _ in 0..choice.below(6) {
+        projection.want(KEYS[choice.below(KEYS.len())]);
+    }
+    projection
+}
+
+/// Holds the readers against each other; says whether the fast one read the line.
+fn agree(line: &[u8], projection: &Projection) -> Result<bool, TestCaseError> {
+    let (mut fast, mut slow) = (Vec::new(), Vec::new());
+    let Some(head) = Scanner::new(projection).read(line, &mut fast) else { return Ok(false) };
+    let shown = String::from_utf8_lossy(line);
+    let expected = strict::read(line, projection, &mut slow);
+    prop_assert_eq!(Ok(head), expected, "head of {}", shown);
+    for ((fast, slow), key) in fast.iter().zip(&slow).zip(projection.keys()) {
+        prop_assert_eq!(show(fast), show(slow), "{} of {}", key, shown);
+    }
+    Ok(true)
+}
+
+fn show(found: &Found<'_>) -> Option<(usize, String)> {
+    found.raw.map(|it| (found.depth, String::from_utf8_lossy(it).into_owned()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_valid_lines(seed in any::<u64>()) {
+        let choice = &mut Choice(seed);
+        let line = line(choice);
+        agree(line.as_bytes(), &projection(choice))?;
+    }
+
+    /// A line that was cut is never taken for a whole one.
+    #[test]
+    fn on_cut_lines(seed in any::<u64>()) {
+        let choice = &mut Choice(seed);
+        let line = line(choice);
+        let cut = &line.as_bytes()[..choice.below(line.len())];
+        prop_assert!(!agree(cut, &projection(choice))?, "took {}", String::from_utf8_lossy(cut));
+    }
+
+    /// Whatever happens to a byte: no panic, and if both read it, they read the same.
+    #[test]
+    fn on_damaged_lines(seed in any::<u64>()) {
+        let choice = &mut Choice(seed);
+        let mut line = line(choice).into_bytes();
+        for _ in 0..=choice.below(3) {
+            let at = choice.below(line.len());
+            line[at] = *choice.of(b"\"\\{}[],: x\0\xff0");
+        }
+        let projection = projection(choice);
+        if strict::read(&line, &projection, &mut Vec::new()).is_ok() {
+            agree(&line, &projection)?;
+        } else {
+            Scanner::new(&projection).read(&line, &mut Vec::new());
+        }
+    }
+}
+
+/// What API servers write is read fast, or the law would hold for nothing.
+#[test]
+fn recorded_lines_are_read_fast() {
+    let mut projection = Projection::default();
+    for key in ["user.username", "verb", "objectRef.resource"] {
+        projection.want(key);
+    }
+    for line in RECORDED.iter().flat_map(|it| it.lines()) {
+        let is_open = line.contains(r#""user":{}"#);
+        let is_fast = agree(line.as_bytes(), &projection).expect("the readers agree");
+        assert_eq!(is_fast, !is_open, "{line}");
+    }
+}

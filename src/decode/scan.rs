@@ -1,0 +1,483 @@
+//! The fast reader: walks a line for the wanted keys only, and hands over what it is not sure of.
+//!
+//! A line is read from both ends: forward up to the first body, then the timestamps and annotations
+//! that stand behind the bodies. Bodies are jumped; what is in there is not checked. Of a repeated
+//! key it takes what `strict` takes, which is why that reader knows two kinds of keys.
+
+use super::{Found, Head, Projection, bits};
+use crate::event::{Level, Part, Stage, Timestamp};
+
+/// The fields of an event in the order the API server writes them. An index into this is a field.
+///
+/// Source: the order of `Event` in `staging/src/k8s.io/apiserver/pkg/apis/audit/v1/types.go`.
+const FIELDS: [&str; 19] = [
+    "kind",
+    "apiVersion",
+    "level",
+    "auditID",
+    "stage",
+    "requestURI",
+    "verb",
+    "user",
+    "impersonatedUser",
+    "authenticationMetadata",
+    "sourceIPs",
+    "userAgent",
+    "objectRef",
+    "responseStatus",
+    "requestObject",
+    "responseObject",
+    "requestReceivedTimestamp",
+    "stageTimestamp",
+    "annotations",
+];
+const KIND: usize = 0;
+const API_VERSION: usize = 1;
+const LEVEL: usize = 2;
+const STAGE: usize = 4;
+const USER: usize = 7;
+const REQUEST_OBJECT: usize = 14;
+const RESPONSE_OBJECT: usize = 15;
+const RECEIVED: usize = 16;
+const STAGE_TIMESTAMP: usize = 17;
+const ANNOTATIONS: usize = 18;
+
+/// The same as bytes with quotes and colon, as they stand in a line.
+const WRITTEN: [&[u8]; 19] = [
+    b"\"kind\":",
+    b"\"apiVersion\":",
+    b"\"level\":",
+    b"\"auditID\":",
+    b"\"stage\":",
+    b"\"requestURI\":",
+    b"\"verb\":",
+    b"\"user\":",
+    b"\"impersonatedUser\":",
+    b"\"authenticationMetadata\":",
+    b"\"sourceIPs\":",
+    b"\"userAgent\":",
+    b"\"objectRef\":",
+    b"\"responseStatus\":",
+    b"\"requestObject\":",
+    b"\"responseObject\":",
+    b"\"requestReceivedTimestamp\":",
+    b"\"stageTimestamp\":",
+    b"\"annotations\":",
+];
+
+/// What of an object's field is wanted.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    name: Box<[u8]>,
+    /// Names on the way here, this one included.
+    depth: usize,
+    /// The key that ends here.
+    slot: Option<usize>,
+    /// Keys that go on from here: a list takes them all.
+    through: Vec<usize>,
+    children: Vec<Node>,
+}
+
+/// The wanted keys of a projection as a tree of names.
+#[derive(Debug, Clone)]
+pub(super) struct Scanner {
+    /// The wanted fields by their index in `FIELDS`, then any others.
+    fields: [Option<Box<Node>>; 19],
+    others: Vec<Node>,
+    /// Bits of the fields that must have been seen before the rest of the line may be jumped.
+    required: u32,
+    n_slots: usize,
+    /// More names in one object than the walk has bits for: every line is handed over.
+    is_too_wide: bool,
+}
+
+/// The bits for the names wanted of one object.
+const MAX_NAMES: usize = 64;
+
+impl Scanner {
+    pub(super) fn new(projection: &Projection) -> Scanner {
+        let mut root = Node::default();
+        for (slot, key) in projection.keys().iter().enumerate() {
+            root.want(slot, key.parts(), 0);
+        }
+        let is_too_wide = root.is_too_wide();
+        let mut scanner = Scanner {
+            fields: Default::default(),
+            others: Vec::new(),
+            required: 1 << KIND | 1 << API_VERSION | 1 << LEVEL | 1 << STAGE,
+            n_slots: projection.keys().len(),
+            is_too_wide,
+        };
+        for node in root.children {
+            match FIELDS.iter().position(|it| it.as_bytes() == &*node.name) {
+                Some(field) => {
+                    if field < RECEIVED {
+                        scanner.required |= 1 << field;
+                    }
+                    scanner.fields[field] = Some(Box::new(node));
+                }
+                // Who knows where it stands: the whole line is walked.
+                None => {
+                    scanner.required |= 1 << 31;
+                    scanner.others.push(node);
+                }
+            }
+        }
+        scanner
+    }
+
+    /// Reads a line; `None` hands it over to the strict reader.
+    pub(super) fn read<'a>(&self, line: &'a [u8], found: &mut Vec<Found<'a>>) -> Option<Head> {
+        if self.is_too_wide {
+            return None;
+        }
+        found.clear();
+        found.resize(self.n_slots, Found::default());
+        let mut line = Line { bytes: line, found, level: None, stage: None, stage_timestamp: None, has_user: false };
+        line.walk(self)?;
+        let stage = line.stage?;
+        let ends_request = match stage {
+            Stage::ResponseComplete | Stage::Panic => true,
+            Stage::RequestReceived => false,
+            Stage::ResponseStarted if line.has_user => false,
+            Stage::ResponseStarted => return None,
+        };
+        Some(Head { level: line.level?, stage, ends_request, stage_timestamp: line.stage_timestamp })
+    }
+}
+
+impl Node {
+    fn is_too_wide(&self) -> bool {
+        self.children.len() > MAX_NAMES || self.children.iter().any(Node::is_too_wide)
+    }
+
+    fn want(&mut self, slot: usize, parts: &[Part], depth: usize) {
+        let Some((Part::Name(name), rest)) = parts.split_first() else {
+            match parts {
+                [] => self.slot = Some(slot),
+                _ => self.through.push(slot),
+            }
+            return;
+        };
+        if depth > 0 {
+            self.through.push(slot);
+        }
+        let at = self.children.iter().position(|it| *it.name == *name.as_bytes()).unwrap_or_else(|| {
+            self.children.push(Node { name: name.as_bytes().into(), depth: depth + 1, ..Node::default() });
+            self.children.len() - 1
+        });
+        self.children[at].want(slot, rest, depth + 1);
+    }
+}
+
+/// A line being read. Every step gives `None` for what it is not sure of.
+struct Line<'a, 'f> {
+    bytes: &'a [u8],
+    found: &'f mut Vec<Found<'a>>,
+    level: Option<Level>,
+    stage: Option<Stage>,
+    stage_timestamp: Option<Timestamp>,
+    has_user: bool,
+}
+
+impl<'a> Line<'a, '_> {
+    fn walk(&mut self, wanted: &Scanner) -> Option<()> {
+        if self.bytes.first() != Some(&b'{') || self.bytes.last() != Some(&b'}') {
+            return None;
+        }
+        let mut at = 1;
+        let (mut seen, mut seen_others) = (0_u32, 0_u64);
+        let mut guess = 0;
+        let mut has_jumped = false;
+        loop {
+            let (field, value) = self.field(at, guess)?;
+            let end = match field {
+                Field::Known(field) => {
+                    guess = field + 1;
+                    let is_repeated = seen & 1 << field != 0;
+                    let has_all = wanted.required & !seen == 0;
+                    seen |= 1 << field;
+                    match field {
+                        REQUEST_OBJECT | RESPONSE_OBJECT if has_all => {
+                            if let Some(tail) = self.tail(value) {
+                                at = tail;
+                                guess = RECEIVED;
+                                has_jumped = true;
+                                seen &= !(1 << ANNOTATIONS);
+                                continue;
+                            }
+                            self.known(wanted, field, value, is_repeated)?
+                        }
+                        _ => self.known(wanted, field, value, is_repeated)?,
+                    }
+                }
+                Field::Other(name) => match wanted.others.iter().position(|it| *it.name == *name) {
+                    Some(other) if seen_others >> other & 1 == 0 => {
+                        seen_others |= 1 << other;
+                        self.value(&wanted.others[other], value)?
+                    }
+                    _ => self.skip(value)?,
+                },
+            };
+            if guess == ANNOTATIONS && wanted.required & !seen == 0 && self.ends_after_annotations(wanted, end) {
+                return Some(());
+            }
+            match self.bytes.get(self.blanks(end))? {
+                b',' => at = self.blanks(end) + 1,
+                b'}' if self.blanks(end) + 1 == self.bytes.len() => {
+                    // Other annotations may stand in what was jumped.
+                    let is_unsure = has_jumped && wanted.fields[ANNOTATIONS].is_some() && seen >> ANNOTATIONS & 1 == 0;
+                    return (!is_unsure).then_some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// A field's name and the start of its value; tries the guessed one first.
+    #[inline(always)]
+    fn field(&self, at: usize, guess: usize) -> Option<(Field<'a>, usize)> {
+        let rest = &self.bytes[at..];
+        if let Some(written) = WRITTEN.get(guess)
+            && rest.starts_with(written)
+        {
+            return Some((Field::Known(guess), at + written.len()));
+        }
+        let start = self.blanks(at);
+        let (name, value) = self.name(start)?;
+        let field = FIELDS.iter().position(|it| it.as_bytes() == name);
+        Some((field.map_or(Field::Other(name), Field::Known), value))
+    }
+
+    /// The name that starts at `at`, and where its value starts. Escapes in names are rare: handed over.
+    #[inline(always)]
+    fn name(&self, at: usize) -> Option<(&'a [u8], usize)> {
+        if self.bytes.get(at) != Some(&b'"') {
+            return None;
+        }
+        let end = bits::quote_or_backslash(self.bytes, at + 1)?;
+        if self.bytes[end] == b'\\' {
+            return None;
+        }
+        let colon = self.blanks(end + 1);
+        (self.bytes.get(colon) == Some(&b':')).then(|| (&self.bytes[at + 1..end], self.blanks(colon + 1)))
+    }
+
+    /// Reads a field of `FIELDS`; gives the end of its value.
+    #[inline(always)]
+    fn known(&mut self, wanted: &Scanner, field: usize, value: usize, is_repeated: bool) -> Option<usize> {
+        let value = self.blanks(value);
+        let is_tail = field >= RECEIVED;
+        if is_repeated && !is_tail {
+            return self.skip(value);
+        }
+        let end = match &wanted.fields[field] {
+            Some(node) => {
+                if is_tail {
+                    self.forget(node);
+                }
+                self.value(node, value)?
+            }
+            None => self.skip(value)?,
+        };
+        let raw = &self.bytes[value..end];
+        match field {
+            KIND if raw != b"\"Event\"" => return None,
+            API_VERSION if raw != b"\"audit.k8s.io/v1\"" => return None,
+            LEVEL => self.level = Some(level(raw)?),
+            STAGE => self.stage = Some(stage(raw)?),
+            STAGE_TIMESTAMP => self.stage_timestamp = Some(time(raw)?),
+            USER => self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"'),
+            _ => {}
+        }
+        Some(end)
+    }
+
+    /// After a body began: the place of `requestReceivedTimestamp` behind the last body, if the line
+    /// ends as the API server ends it. Only a proof will do:
+    ///
+    /// In valid JSON `,"requestReceivedTimestamp":"` cannot be inside a string, since its quotes are
+    /// not escaped. From there the walk goes on as everywhere, and it accepts the line only if the
+    /// object closes exactly at the line's last byte: so the place is one level deep.
+    fn tail(&self, from: usize) -> Option<usize> {
+        let bytes = self.bytes;
+        let mut end = bytes.len() - 1;
+        // Annotations follow the timestamps. Their values rarely hold a bracket.
+        if bytes[end - 1] == b'}' {
+            let mut tries = 0;
+            end = loop {
+                let open = memchr::memrchr(b'{', &bytes[from..end])? + from;
+                if bytes[..open].ends_with(b"\",\"annotations\":") {
+                    break open - b",\"annotations\":".len();
+                }
+                tries += 1;
+                if tries > 16 {
+                    return None;
+                }
+                end = open;
+            };
+        }
+        let stage_timestamp = self.before(end, b",\"stageTimestamp\":")?;
+        let received = self.before(stage_timestamp, b",\"requestReceivedTimestamp\":")?;
+        (received > from).then_some(received + 1)
+    }
+
+    /// The start of `name` if it and a short string stand right before `end`.
+    fn before(&self, end: usize, name: &[u8]) -> Option<usize> {
+        let bytes = self.bytes;
+        if bytes[end - 1] != b'"' {
+            return None;
+        }
+        let quote = memchr::memrchr(b'"', &bytes[end.saturating_sub(64)..end - 1])? + end.saturating_sub(64);
+        bytes[..quote].ends_with(name).then(|| quote - name.len())
+    }
+
+    /// Whether only unwanted annotations follow, and the line ends with them.
+    ///
+    /// The first `}` after their start is the last but one byte: then no bracket is in between, so
+    /// nothing of the outer object is either.
+    #[inline(always)]
+    fn ends_after_annotations(&self, wanted: &Scanner, end: usize) -> bool {
+        let bytes = self.bytes;
+        if wanted.fields[ANNOTATIONS].is_some() {
+            return false;
+        }
+        let name = b",\"annotations\":{";
+        bytes[end..].starts_with(name)
+            && memchr::memchr(b'}', &bytes[end + name.len()..]).is_some_and(|it| end + name.len() + it + 2 == bytes.len())
+    }
+
+    /// Reads a wanted value: its own slot, and those below it. Gives its end.
+    fn value(&mut self, node: &Node, start: usize) -> Option<usize> {
+        let (end, is_list) = match self.bytes.get(start)? {
+            b'{' if node.slot.is_none() => return self.object(node, start),
+            b'{' => (self.object(node, start)?, false),
+            b'[' => (self.skip(start)?, true),
+            _ => (self.skip(start)?, false),
+        };
+        let raw = &self.bytes[start..end];
+        if !is_sound(raw) {
+            return None;
+        }
+        if let Some(slot) = node.slot {
+            self.found[slot] = Found { raw: Some(raw), depth: node.depth };
+        }
+        if is_list {
+            for slot in &node.through {
+                self.found[*slot] = Found { raw: Some(raw), depth: node.depth };
+            }
+        }
+        Some(end)
+    }
+
+    /// Reads the wanted fields of an object; gives its end.
+    fn object(&mut self, node: &Node, start: usize) -> Option<usize> {
+        let mut missing = node.children.len();
+        let mut at = self.blanks(start + 1);
+        if self.bytes.get(at) == Some(&b'}') {
+            return Some(at + 1);
+        }
+        let mut seen = 0_u64;
+        loop {
+            let (name, value) = self.name(at)?;
+            let child = node.children.iter().position(|it| *it.name == *name).filter(|it| seen >> it & 1 == 0);
+            let end = match child {
+                Some(child) => {
+                    missing -= 1;
+                    seen |= 1 << child;
+                    self.value(&node.children[child], value)?
+                }
+                None => self.skip(value)?,
+            };
+            at = self.blanks(end);
+            match self.bytes.get(at)? {
+                b'}' => return Some(at + 1),
+                b',' if missing == 0 => return bits::container_end(self.bytes, at, 1),
+                b',' => at = self.blanks(at + 1),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The end of any value.
+    #[inline(always)]
+    fn skip(&self, start: usize) -> Option<usize> {
+        match self.bytes.get(start)? {
+            b'"' => Some(bits::string_end(self.bytes, start + 1)? + 1),
+            b'{' | b'[' => bits::container_end(self.bytes, start + 1, 1),
+            _ => {
+                let rest = &self.bytes[start..];
+                let end = start + rest.iter().position(|it| matches!(it, b',' | b'}' | b']' | b' ' | b'\t' | b'\r'))?;
+                is_sound(&self.bytes[start..end]).then_some(end)
+            }
+        }
+    }
+
+    /// The first place at or after `at` that is no blank.
+    #[inline(always)]
+    fn blanks(&self, mut at: usize) -> usize {
+        while matches!(self.bytes.get(at), Some(b' ' | b'\t' | b'\r')) {
+            at += 1;
+        }
+        at
+    }
+
+    fn forget(&mut self, node: &Node) {
+        for slot in node.slot.iter().chain(&node.through) {
+            self.found[*slot] = Found::default();
+        }
+    }
+}
+
+/// A field of the outermost object.
+enum Field<'a> {
+    /// By its index in `FIELDS`.
+    Known(usize),
+    Other(&'a [u8]),
+}
+
+#[inline(always)]
+fn level(raw: &[u8]) -> Option<Level> {
+    match raw {
+        b"\"Metadata\"" => Some(Level::Metadata),
+        b"\"Request\"" => Some(Level::Request),
+        b"\"RequestResponse\"" => Some(Level::RequestResponse),
+        b"\"None\"" => Some(Level::None),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn stage(raw: &[u8]) -> Option<Stage> {
+    match raw {
+        b"\"ResponseComplete\"" => Some(Stage::ResponseComplete),
+        b"\"RequestReceived\"" => Some(Stage::RequestReceived),
+        b"\"ResponseStarted\"" => Some(Stage::ResponseStarted),
+        b"\"Panic\"" => Some(Stage::Panic),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn time(raw: &[u8]) -> Option<Timestamp> {
+    Timestamp::parse(raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
+}
+
+/// Whether a wanted value is what it seems, by the strict reader's measure.
+#[inline(always)]
+fn is_sound(raw: &[u8]) -> bool {
+    is_plain_string(raw) || matches!(raw, b"null" | b"true" | b"false" | b"{}" | b"[]") || is_value(raw)
+}
+
+/// A string of printable ASCII without escapes: nothing in it can be wrong.
+#[inline(always)]
+fn is_plain_string(raw: &[u8]) -> bool {
+    let [b'"', inner @ .., b'"'] = raw else { return false };
+    let is_odd = |byte: u8| byte & 0x80 != 0 || byte < 0x20 || byte == b'\\';
+    !inner.iter().fold(false, |odd, byte| odd | is_odd(*byte))
+}
+
+#[cold]
+fn is_value(raw: &[u8]) -> bool {
+    serde_json::from_slice::<&serde_json::value::RawValue>(raw).is_ok_and(|it| it.get().len() == raw.len())
+}
