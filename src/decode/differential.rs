@@ -34,7 +34,8 @@ struct Choice(u64);
 
 impl Choice {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % n
     }
 
@@ -71,19 +72,36 @@ fn string(text: &str, choice: &mut Choice) -> String {
 /// strings, backslashes up to the border of a block and over it.
 fn value(depth: usize, choice: &mut Choice) -> String {
     match choice.below(if depth == 0 { 5 } else { 8 }) {
-        0 => ["null", "true", "false", "0", "-1.5e3", "200", "[]", "{}"][choice.below(8)].to_owned(),
+        0 => {
+            ["null", "true", "false", "0", "-1.5e3", "200", "[]", "{}"][choice.below(8)].to_owned()
+        }
         1 => string(&"\\".repeat([1, 2, 62, 63, 64, 65][choice.below(6)]), choice),
         2 => string("}],\"stageTimestamp\":\"2020-01-01T00:00:00Z\",\"verb\":\"x\"{[", choice),
         3 => string("é\u{7f}日本 \u{1}", choice),
         4 => string(",\"objectRef\":{\"resource\":\"decoy", choice),
-        5 => format!("[{}]", (0..choice.below(4)).map(|_| value(depth - 1, choice)).collect::<Vec<_>>().join(",")),
+        5 => format!(
+            "[{}]",
+            (0..choice.below(4)).map(|_| value(depth - 1, choice)).collect::<Vec<_>>().join(",")
+        ),
         _ => {
-            let names = ["verb", "user", "username", "objectRef", "stageTimestamp", "annotations", "metadata", "name"];
+            let names = [
+                "verb",
+                "user",
+                "username",
+                "objectRef",
+                "stageTimestamp",
+                "annotations",
+                "metadata",
+                "name",
+            ];
             let field = |choice: &mut Choice| {
                 let name = string(names[choice.below(names.len())], choice);
                 format!("{name}:{}", value(depth - 1, choice))
             };
-            format!("{{{}}}", (0..choice.below(5)).map(|_| field(choice)).collect::<Vec<_>>().join(","))
+            format!(
+                "{{{}}}",
+                (0..choice.below(5)).map(|_| field(choice)).collect::<Vec<_>>().join(",")
+            )
         }
     }
 }
@@ -132,7 +150,13 @@ fn line(choice: &mut Choice) -> String {
             1 => fields[at].1 = "null".to_owned(),
             2 => fields[at].1 = value(3, choice),
             3 => fields.insert(at, ("\"extra\"".to_owned(), value(3, choice))),
-            4 => fields.insert(at, (choice.of(&["\"requestObject\"", "\"responseObject\""]).to_string(), value(4, choice))),
+            4 => fields.insert(
+                at,
+                (
+                    choice.of(&["\"requestObject\"", "\"responseObject\""]).to_string(),
+                    value(4, choice),
+                ),
+            ),
             _ => {
                 let from = choice.below(fields.len());
                 let (name, again) = fields[from].clone();
@@ -141,7 +165,8 @@ fn line(choice: &mut Choice) -> String {
             }
         }
     }
-    let fields: Vec<_> = fields.iter().map(|(name, it)| format!("{name}{blank}:{blank}{it}")).collect();
+    let fields: Vec<_> =
+        fields.iter().map(|(name, it)| format!("{name}{blank}:{blank}{it}")).collect();
     format!("{{{blank}{}{blank}}}", fields.join(&format!("{blank},{blank}")))
 }
 

@@ -133,7 +133,14 @@ impl Scanner {
         }
         found.clear();
         found.resize(self.n_slots, Found::default());
-        let mut line = Line { bytes: line, found, level: None, stage: None, stage_timestamp: None, has_user: false };
+        let mut line = Line {
+            bytes: line,
+            found,
+            level: None,
+            stage: None,
+            stage_timestamp: None,
+            has_user: false,
+        };
         line.walk(self)?;
         let stage = line.stage?;
         let ends_request = match stage {
@@ -142,7 +149,12 @@ impl Scanner {
             Stage::ResponseStarted if line.has_user => false,
             Stage::ResponseStarted => return None,
         };
-        Some(Head { level: line.level?, stage, ends_request, stage_timestamp: line.stage_timestamp })
+        Some(Head {
+            level: line.level?,
+            stage,
+            ends_request,
+            stage_timestamp: line.stage_timestamp,
+        })
     }
 }
 
@@ -162,10 +174,15 @@ impl Node {
         if depth > 0 {
             self.through.push(slot);
         }
-        let at = self.children.iter().position(|it| *it.name == *name.as_bytes()).unwrap_or_else(|| {
-            self.children.push(Node { name: name.as_bytes().into(), depth: depth + 1, ..Node::default() });
-            self.children.len() - 1
-        });
+        let at =
+            self.children.iter().position(|it| *it.name == *name.as_bytes()).unwrap_or_else(|| {
+                self.children.push(Node {
+                    name: name.as_bytes().into(),
+                    depth: depth + 1,
+                    ..Node::default()
+                });
+                self.children.len() - 1
+            });
         self.children[at].want(slot, rest, depth + 1);
     }
 }
@@ -219,14 +236,19 @@ impl<'a> Line<'a, '_> {
                     _ => self.skip(value)?,
                 },
             };
-            if guess == ANNOTATIONS && wanted.required & !seen == 0 && self.ends_after_annotations(wanted, end) {
+            if guess == ANNOTATIONS
+                && wanted.required & !seen == 0
+                && self.ends_after_annotations(wanted, end)
+            {
                 return Some(());
             }
             match self.bytes.get(self.blanks(end))? {
                 b',' => at = self.blanks(end) + 1,
                 b'}' if self.blanks(end) + 1 == self.bytes.len() => {
                     // Other annotations may stand in what was jumped.
-                    let is_unsure = has_jumped && wanted.fields[ANNOTATIONS].is_some() && seen >> ANNOTATIONS & 1 == 0;
+                    let is_unsure = has_jumped
+                        && wanted.fields[ANNOTATIONS].is_some()
+                        && seen >> ANNOTATIONS & 1 == 0;
                     return (!is_unsure).then_some(());
                 }
                 _ => return None,
@@ -260,12 +282,19 @@ impl<'a> Line<'a, '_> {
             return None;
         }
         let colon = self.blanks(end + 1);
-        (self.bytes.get(colon) == Some(&b':')).then(|| (&self.bytes[at + 1..end], self.blanks(colon + 1)))
+        (self.bytes.get(colon) == Some(&b':'))
+            .then(|| (&self.bytes[at + 1..end], self.blanks(colon + 1)))
     }
 
     /// Reads a field of `FIELDS`; gives the end of its value.
     #[inline(always)]
-    fn known(&mut self, wanted: &Scanner, field: usize, value: usize, is_repeated: bool) -> Option<usize> {
+    fn known(
+        &mut self,
+        wanted: &Scanner,
+        field: usize,
+        value: usize,
+        is_repeated: bool,
+    ) -> Option<usize> {
         let value = self.blanks(value);
         let is_tail = field >= RECEIVED;
         if is_repeated && !is_tail {
@@ -287,7 +316,9 @@ impl<'a> Line<'a, '_> {
             LEVEL => self.level = Some(level(raw)?),
             STAGE => self.stage = Some(stage(raw)?),
             STAGE_TIMESTAMP => self.stage_timestamp = Some(time(raw)?),
-            USER => self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"'),
+            USER => {
+                self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"')
+            }
             _ => {}
         }
         Some(end)
@@ -328,7 +359,8 @@ impl<'a> Line<'a, '_> {
         if bytes[end - 1] != b'"' {
             return None;
         }
-        let quote = memchr::memrchr(b'"', &bytes[end.saturating_sub(64)..end - 1])? + end.saturating_sub(64);
+        let quote = memchr::memrchr(b'"', &bytes[end.saturating_sub(64)..end - 1])?
+            + end.saturating_sub(64);
         bytes[..quote].ends_with(name).then(|| quote - name.len())
     }
 
@@ -344,7 +376,8 @@ impl<'a> Line<'a, '_> {
         }
         let name = b",\"annotations\":{";
         bytes[end..].starts_with(name)
-            && memchr::memchr(b'}', &bytes[end + name.len()..]).is_some_and(|it| end + name.len() + it + 2 == bytes.len())
+            && memchr::memchr(b'}', &bytes[end + name.len()..])
+                .is_some_and(|it| end + name.len() + it + 2 == bytes.len())
     }
 
     /// Reads a wanted value: its own slot, and those below it. Gives its end.
@@ -380,7 +413,11 @@ impl<'a> Line<'a, '_> {
         let mut seen = 0_u64;
         loop {
             let (name, value) = self.name(at)?;
-            let child = node.children.iter().position(|it| *it.name == *name).filter(|it| seen >> it & 1 == 0);
+            let child = node
+                .children
+                .iter()
+                .position(|it| *it.name == *name)
+                .filter(|it| seen >> it & 1 == 0);
             let end = match child {
                 Some(child) => {
                     missing -= 1;
@@ -407,7 +444,10 @@ impl<'a> Line<'a, '_> {
             b'{' | b'[' => bits::container_end(self.bytes, start + 1, 1),
             _ => {
                 let rest = &self.bytes[start..];
-                let end = start + rest.iter().position(|it| matches!(it, b',' | b'}' | b']' | b' ' | b'\t' | b'\r'))?;
+                let end = start
+                    + rest
+                        .iter()
+                        .position(|it| matches!(it, b',' | b'}' | b']' | b' ' | b'\t' | b'\r'))?;
                 is_sound(&self.bytes[start..end]).then_some(end)
             }
         }
@@ -466,7 +506,9 @@ fn time(raw: &[u8]) -> Option<Timestamp> {
 /// Whether a wanted value is what it seems, by the strict reader's measure.
 #[inline(always)]
 fn is_sound(raw: &[u8]) -> bool {
-    is_plain_string(raw) || matches!(raw, b"null" | b"true" | b"false" | b"{}" | b"[]") || is_value(raw)
+    is_plain_string(raw)
+        || matches!(raw, b"null" | b"true" | b"false" | b"{}" | b"[]")
+        || is_value(raw)
 }
 
 /// A string of printable ASCII without escapes: nothing in it can be wrong.
@@ -479,5 +521,6 @@ fn is_plain_string(raw: &[u8]) -> bool {
 
 #[cold]
 fn is_value(raw: &[u8]) -> bool {
-    serde_json::from_slice::<&serde_json::value::RawValue>(raw).is_ok_and(|it| it.get().len() == raw.len())
+    serde_json::from_slice::<&serde_json::value::RawValue>(raw)
+        .is_ok_and(|it| it.get().len() == raw.len())
 }

@@ -263,7 +263,13 @@ impl<'de: 'a, 'a> Field<'de> for Vec<Cow<'a, str>> {
 impl<'de: 'a, 'a> Field<'de> for BTreeMap<Cow<'a, str>, Cow<'a, str>> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         let pairs = map.next_value::<Option<Pairs<'a, Text<'a>>>>()?;
-        Ok(pairs.unwrap_or_default().0.into_iter().rev().map(|(key, value)| (key, value.0)).collect())
+        Ok(pairs
+            .unwrap_or_default()
+            .0
+            .into_iter()
+            .rev()
+            .map(|(key, value)| (key, value.0))
+            .collect())
     }
 }
 
