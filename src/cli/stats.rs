@@ -7,7 +7,7 @@ use super::{
     args::{OutputArgs, SourceArgs},
 };
 use crate::{
-    analysis::stats::{Counted, Stats},
+    analysis::stats::{Counted, Question, Sort, Stats},
     decode::Projection,
     event::Key,
     filter::Filter,
@@ -22,26 +22,60 @@ pub struct Args {
     /// Count by the values of this key; repeatable, or several with commas
     #[arg(short, long = "key", value_name = "KEY", value_delimiter = ',', default_value = "verb")]
     keys: Vec<Key>,
+    /// Show at most N rows; 0 shows all
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    limit: usize,
+    /// Count by each of the user's groups; -k has no effect
+    #[arg(short, long)]
+    groups: bool,
     /// Count every event, not each request once
     #[arg(long)]
     events: bool,
+    /// Order of the rows
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
+    /// Add the bytes of the lines
+    #[arg(long)]
+    bytes: bool,
+    /// Add how long the requests took: p50, p90, p99 (at most 1 % too high) and the longest
+    #[arg(long)]
+    latency: bool,
+    /// Count per step of time, such as 5m or 1h
+    #[arg(long, value_name = "D", value_parser = interval)]
+    interval: Option<i64>,
+    /// Keep at most N groups apart, count the others together
+    #[arg(long, value_name = "N", default_value_t = 5_000_000)]
+    max_groups: usize,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
-    let counted = if args.events { Counted::Events } else { Counted::Requests };
-    let stats = Stats::new(args.keys, counted, &mut projection);
+    let question = Question {
+        keys: args.keys,
+        by_group: args.groups,
+        counted: if args.events { Counted::Events } else { Counted::Requests },
+        sort: args.sort,
+        limit: args.limit,
+        max_groups: args.max_groups,
+        bytes: args.bytes,
+        latency: args.latency,
+        interval: args.interval,
+    };
+    let stats = Stats::new(question, &mut projection);
     let filter = Filter::default();
     let folded =
         pipeline::fold(&args.source.logs(), &args.source.reading(), &projection, &filter, stats);
-    output::write(
-        &folded.report,
-        Some(&folded.input),
-        args.output.output,
-        args.output.look(),
-        out,
-    )?;
+    let mut report = folded.report;
+    (report.total.events, report.total.requests) = (folded.input.events, folded.requests);
+    output::write(&report, Some(&folded.input), args.output.output, args.output.look(), out)?;
     Ok(if folded.failed.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+/// A span of time in microseconds, more than none.
+fn interval(text: &str) -> Result<i64, String> {
+    let hint = "give a span of time such as `30s`, `5m` or `1h`";
+    let span: jiff::SignedDuration = text.parse().map_err(|_| hint.to_owned())?;
+    i64::try_from(span.as_micros()).ok().filter(|it| *it > 0).ok_or_else(|| hint.to_owned())
 }

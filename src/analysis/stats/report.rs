@@ -1,0 +1,165 @@
+//! `StatsReport`: the counts as plain data.
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    Counted, Question, Sort,
+    groups::{Count, Groups, Latency, parts},
+};
+use crate::{
+    event::Timestamp,
+    report::{Column, Report, Table},
+};
+
+/// All that was read, and what was counted of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Total {
+    /// Events read, before any filter.
+    pub events: u64,
+    /// Requests that ended in what was read, before any filter.
+    pub requests: u64,
+    /// Requests (or events, as asked) that were counted.
+    pub matched: u64,
+}
+
+/// The earliest and the latest stage timestamp of the counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Period {
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+impl Period {
+    pub(super) fn add(&mut self, time: Option<Timestamp>) {
+        let Some(time) = time else { return };
+        self.from = Some(self.from.map_or(time, |it| it.min(time)));
+        self.to = Some(self.to.map_or(time, |it| it.max(time)));
+    }
+}
+
+/// What `stats` found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsReport {
+    pub keys: Vec<String>,
+    pub counted: Counted,
+    pub rows: Vec<Row>,
+    /// Rows that `--limit` cut off.
+    pub hidden_rows: u64,
+    pub total: Total,
+    pub period: Period,
+}
+
+/// A group: the values of its keys (absent ones `None`) and how often they came.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    pub key: Vec<Option<String>>,
+    pub count: u64,
+    /// Of the counted, in hundredths of a percent or finer.
+    pub percent: f64,
+    /// Of the lines, without newlines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Quantiles>,
+}
+
+/// How long requests took, from received to complete, in microseconds here and in seconds in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Quantiles {
+    #[serde(serialize_with = "seconds")]
+    pub p50: u64,
+    #[serde(serialize_with = "seconds")]
+    pub p90: u64,
+    #[serde(serialize_with = "seconds")]
+    pub p99: u64,
+    #[serde(serialize_with = "seconds")]
+    pub max: u64,
+}
+
+fn seconds<S: Serializer>(micros: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(*micros as f64 / 1e6)
+}
+
+impl Quantiles {
+    fn of(latency: &Latency) -> Quantiles {
+        Quantiles {
+            p50: latency.quantile(0.5),
+            p90: latency.quantile(0.9),
+            p99: latency.quantile(0.99),
+            max: latency.max(),
+        }
+    }
+}
+
+pub(super) fn report(
+    question: &Question,
+    groups: &Groups,
+    matched: u64,
+    period: Period,
+) -> StatsReport {
+    let row = |key: Vec<Option<String>>, count: &Count| Row {
+        key,
+        count: count.count,
+        percent: (count.count as f64 * 1e6 / matched.max(1) as f64).round() / 1e4,
+        bytes: question.bytes.then_some(count.bytes),
+        latency: count.latency.as_deref().map(Quantiles::of),
+    };
+    let text = |part: Option<&[u8]>| part.map(|it| String::from_utf8_lossy(it).into_owned());
+    let (top, hidden) = groups.top(question.limit, question.sort == Sort::Key);
+    let mut rows: Vec<Row> =
+        top.into_iter().map(|(key, count)| row(parts(key).map(text).collect(), count)).collect();
+    let mut keys: Vec<String> = question.keys.iter().map(ToString::to_string).collect();
+    if question.interval.is_some() {
+        keys.insert(0, "interval".to_owned());
+    }
+    if let Some(rest) = groups.rest() {
+        let mut key = vec![None; keys.len()];
+        key[0] = Some(format!(
+            "(all others: more than {} groups, see --max-groups)",
+            question.max_groups
+        ));
+        rows.push(row(key, rest));
+    }
+    let total = Total { matched, ..Total::default() };
+    StatsReport { keys, counted: question.counted, rows, hidden_rows: hidden as u64, total, period }
+}
+
+impl Report for StatsReport {
+    const KIND: &'static str = "StatsReport";
+
+    fn tables(&self) -> Vec<Table> {
+        let has_bytes = self.rows.iter().any(|it| it.bytes.is_some());
+        let has_latency = self.rows.iter().any(|it| it.latency.is_some());
+        let mut columns: Vec<Column> = self.keys.iter().map(|it| Column::text(it)).collect();
+        columns.extend([Column::number("COUNT"), Column::number("PERCENT")]);
+        if has_bytes {
+            columns.push(Column::number("BYTES"));
+        }
+        if has_latency {
+            columns.extend(["P50", "P90", "P99", "MAX"].map(Column::number));
+        }
+        let rows = self.rows.iter().map(|row| {
+            let mut cells: Vec<String> =
+                row.key.iter().map(|it| it.clone().unwrap_or_default()).collect();
+            cells.extend([row.count.to_string(), format!("{:.2}", row.percent)]);
+            cells.extend(row.bytes.filter(|_| has_bytes).map(|it| it.to_string()));
+            if has_latency {
+                let quantiles = row.latency.map(|it| [it.p50, it.p90, it.p99, it.max]);
+                cells.extend(quantiles.map_or_else(Default::default, |all| all.map(duration)));
+            }
+            cells
+        });
+        vec![Table { columns, rows: rows.collect() }]
+    }
+}
+
+/// A duration in the unit that reads best: `850us`, `12.3ms`, `4.56s`, `59m52s`.
+fn duration(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros}us"),
+        1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
+        1_000_000..60_000_000 => format!("{:.2}s", micros as f64 / 1e6),
+        _ => format!("{}m{:02}s", micros / 60_000_000, micros / 1_000_000 % 60),
+    }
+}

@@ -1,0 +1,79 @@
+//! A fold over all events that match, by several threads.
+
+use std::thread;
+
+use super::{queue::Queue, tally::Tally, unique::Unique, worker::Worker};
+use crate::{
+    analysis::Analysis,
+    decode::{InputSummary, Projection},
+    filter::Filter,
+    source::{Log, SourceError},
+};
+
+/// How to read.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// At most this many threads; at least one.
+    pub threads: usize,
+    /// A line may have this many bytes; a longer one is skipped.
+    pub max_line: usize,
+    /// Leave out exact repeats of a line.
+    pub unique: bool,
+    /// A window of time may pass over what lies outside it.
+    pub may_skip: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Reading { threads: 1, max_line: 64 << 20, unique: false, may_skip: true }
+    }
+}
+
+/// A report, and what it was made from.
+#[derive(Debug)]
+pub struct Folded<R> {
+    pub report: R,
+    /// Requests that ended in what was read, before any filter.
+    pub requests: u64,
+    pub input: InputSummary,
+    /// Inputs that could not be read, or not to their end.
+    pub failed: Vec<SourceError>,
+}
+
+/// Runs an analysis over the records that match. The report does not depend on the number of threads.
+pub fn fold<A: Analysis>(
+    logs: &[Log],
+    reading: &Reading,
+    projection: &Projection,
+    filter: &Filter,
+    analysis: A,
+) -> Folded<A::Report> {
+    let queue = Queue::new(logs);
+    let unique = reading.unique.then(Unique::default);
+    let work = |mut analysis: A| {
+        let mut worker = Worker::new(projection, reading.max_line, unique.as_ref());
+        while let Some(task) = queue.next() {
+            worker.run(task, &mut |record| {
+                if filter.matches(record) {
+                    analysis.observe(record);
+                }
+            });
+        }
+        (analysis, worker.tally)
+    };
+    let fresh: Vec<A> = (1..reading.threads).map(|_| analysis.clone()).collect();
+    let work = &work;
+    let ((mut whole, mut tally), parts) = thread::scope(|scope| {
+        let others: Vec<_> = fresh.into_iter().map(|it| scope.spawn(move || work(it))).collect();
+        let mine = work(analysis);
+        let join =
+            |it: thread::ScopedJoinHandle<'_, _>| it.join().expect("a worker does not panic");
+        (mine, others.into_iter().map(join).collect::<Vec<(A, Tally)>>())
+    });
+    for (part, part_tally) in parts {
+        whole.merge(part);
+        tally.merge(part_tally);
+    }
+    let (requests, failed) = (tally.requests, tally.take_failed());
+    Folded { report: whole.finish(), requests, input: tally.summary(&queue.inputs), failed }
+}

@@ -1,0 +1,229 @@
+//! From a piece of work to records: lines, their readers, and what is counted on the way.
+
+use super::{
+    chunk::{LineStream, read_chunk},
+    queue::{Place, Task, Work},
+    tally::Tally,
+    unique::Unique,
+};
+use crate::{
+    decode::{Found, Projection, Reader, Record, unwrap},
+    source::SourceError,
+};
+
+/// Reads pieces of work one after the other.
+pub(super) struct Worker<'p> {
+    reader: Reader<'p>,
+    projection: &'p Projection,
+    max_line: usize,
+    unique: Option<&'p Unique>,
+    buffer: Vec<u8>,
+    pub tally: Tally,
+}
+
+/// An event in a piece of work.
+#[derive(Clone, Copy)]
+struct Spot<'q> {
+    at: Place<'q>,
+    /// In this piece, from 1.
+    line: u64,
+}
+
+impl Spot<'_> {
+    fn order(self) -> (usize, u64, u64) {
+        (self.at.input, self.at.chunk, self.line)
+    }
+}
+
+impl<'p> Worker<'p> {
+    pub(super) fn new(
+        projection: &'p Projection,
+        max_line: usize,
+        unique: Option<&'p Unique>,
+    ) -> Worker<'p> {
+        let reader = Reader::new(projection);
+        Worker { reader, projection, max_line, unique, buffer: Vec::new(), tally: Tally::default() }
+    }
+
+    /// Reads a piece and gives its events to `sink`.
+    pub(super) fn run<S: FnMut(&Record<'_>)>(&mut self, task: Task<'_>, sink: &mut S) {
+        let at = task.at;
+        let result = match task.work {
+            Work::Failed(err) => return self.tally.fail(at.input, err),
+            Work::Chunk { file, size } => {
+                let mut buffer = std::mem::take(&mut self.buffer);
+                let result =
+                    read_chunk(&file, size, at.chunk, self.max_line, &mut buffer).map(|lines| {
+                        let text = &buffer[lines.range];
+                        let n = self.lines(at, 0, text, sink);
+                        self.tally.read(
+                            (at.input, at.chunk),
+                            text.len() as u64,
+                            n + u64::from(lines.then_too_long),
+                        );
+                        if lines.then_too_long {
+                            self.too_long(Spot { at, line: n + 1 });
+                        }
+                    });
+                self.buffer = buffer;
+                result
+            }
+            Work::Lines(input) => self.stream(at, input, sink),
+            Work::Wrapped(mut input) => self.wrapped(at, &mut input, sink),
+        };
+        if let Err(source) = result {
+            self.tally.fail(at.input, SourceError::Io { name: at.name.to_owned(), source });
+        }
+    }
+
+    fn stream<S: FnMut(&Record<'_>)>(
+        &mut self,
+        at: Place<'_>,
+        input: impl std::io::Read,
+        sink: &mut S,
+    ) -> std::io::Result<()> {
+        let mut stream = LineStream::new(input, self.max_line);
+        let (mut bytes, mut n) = (0, 0);
+        let mut result = Ok(());
+        while let Some((text, then_too_long, failed)) = stream.next() {
+            bytes += text.len() as u64;
+            n += self.lines(at, n, text, sink);
+            if then_too_long {
+                n += 1;
+                self.too_long(Spot { at, line: n });
+            }
+            if let Some(err) = failed {
+                result = Err(err);
+                break;
+            }
+        }
+        self.tally.read((at.input, at.chunk), bytes, n);
+        result
+    }
+
+    fn wrapped<S: FnMut(&Record<'_>)>(
+        &mut self,
+        at: Place<'_>,
+        input: &mut dyn std::io::Read,
+        sink: &mut S,
+    ) -> std::io::Result<()> {
+        let consumed = unwrap::read(input, self.max_line, &mut |item| self.item(at, item, sink))?;
+        self.tally.read((at.input, at.chunk), consumed.bytes, consumed.lines);
+        Ok(())
+    }
+
+    /// Reads lines; gives how many there were. `before` lines of this piece came before them.
+    fn lines<S: FnMut(&Record<'_>)>(
+        &mut self,
+        at: Place<'_>,
+        before: u64,
+        text: &[u8],
+        sink: &mut S,
+    ) -> u64 {
+        let text = if at.chunk == 0 && before == 0 {
+            text.strip_prefix(BOM).unwrap_or(text)
+        } else {
+            text
+        };
+        let mut found = Vec::new();
+        let (mut n, mut start) = (0, 0);
+        while start < text.len() {
+            let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |it| start + it);
+            n += 1;
+            self.line(Spot { at, line: before + n }, &text[start..end], &mut found, sink);
+            start = end + 1;
+        }
+        n
+    }
+
+    /// Reads a line, or what is wrapped in it. A blank line is nothing.
+    #[inline]
+    fn line<'a, S: FnMut(&Record<'_>)>(
+        &mut self,
+        spot: Spot<'_>,
+        line: &'a [u8],
+        found: &mut Vec<Found<'a>>,
+        sink: &mut S,
+    ) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        if line.len() > self.max_line {
+            return self.too_long(spot);
+        }
+        if let Err(reason) = self.event(spot, line, found, sink) {
+            self.unwrap(spot, line, reason, sink);
+        }
+    }
+
+    #[cold]
+    fn unwrap<S: FnMut(&Record<'_>)>(
+        &mut self,
+        spot: Spot<'_>,
+        line: &[u8],
+        reason: String,
+        sink: &mut S,
+    ) {
+        let is_known = unwrap::line(line, &mut |item| {
+            let item = match item {
+                unwrap::Item::Event { json, is_truncated, host, .. } => {
+                    unwrap::Item::Event { json, line: spot.line, is_truncated, host }
+                }
+                unwrap::Item::Skipped { reason, .. } => {
+                    unwrap::Item::Skipped { line: spot.line, reason }
+                }
+            };
+            self.item(spot.at, item, sink);
+        });
+        if !is_known {
+            self.tally.skip(spot.order(), reason);
+        }
+    }
+
+    fn item<S: FnMut(&Record<'_>)>(&mut self, at: Place<'_>, item: unwrap::Item<'_>, sink: &mut S) {
+        match item {
+            unwrap::Item::Skipped { line, reason } => {
+                self.tally.skip(Spot { at, line }.order(), reason)
+            }
+            unwrap::Item::Event { json, line, is_truncated, host } => {
+                let spot = Spot { at: Place { log: host.unwrap_or(at.log), ..at }, line };
+                match self.event(spot, json, &mut Vec::new(), sink) {
+                    Ok(()) => self.tally.summary.truncated += u64::from(is_truncated),
+                    Err(reason) => self.tally.skip(spot.order(), reason),
+                }
+            }
+        }
+    }
+
+    /// Reads an event, counts it and gives it to `sink`; or says why it is none.
+    #[inline]
+    fn event<'a, S: FnMut(&Record<'_>)>(
+        &mut self,
+        spot: Spot<'_>,
+        json: &'a [u8],
+        found: &mut Vec<Found<'a>>,
+        sink: &mut S,
+    ) -> Result<(), String> {
+        let head = self.reader.read(json, found)?;
+        if self.unique.is_some_and(|it| !it.insert(json)) {
+            self.tally.summary.duplicates += 1;
+            return Ok(());
+        }
+        let record = Record::new(spot.at.log, json, head, self.projection, found);
+        sink(&record);
+        match record.rejection() {
+            Some(reason) => self.tally.skip(spot.order(), reason),
+            None => self.tally.event(head),
+        }
+        Ok(())
+    }
+
+    fn too_long(&mut self, spot: Spot<'_>) {
+        let reason = format!("longer than {} bytes: left out (--max-line)", self.max_line);
+        self.tally.skip(spot.order(), reason);
+    }
+}
+
+/// A byte-order mark, as some editors put before UTF-8.
+const BOM: &[u8] = "\u{feff}".as_bytes();
