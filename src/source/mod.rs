@@ -1,10 +1,25 @@
-//! Where bytes come from. Knows nothing of events.
+//! Where bytes come from: files, folders, archives, standard input. Knows nothing of events.
 
 use std::{
-    fs::File,
-    io::{self, Read},
-    path::PathBuf,
+    fs::{self, File},
+    io::{self, Read, Seek},
+    path::{Path, PathBuf},
 };
+
+mod archive;
+mod compression;
+mod error;
+mod local;
+mod positioned;
+mod rotation;
+mod sniff;
+
+pub use archive::{Archive, Leftover, Member};
+pub use error::SourceError;
+pub use local::{Found, find, note_of};
+pub use positioned::read_exact_at;
+
+use compression::{Bytes, Content, Packing, START, unpack};
 
 /// One API server's log: its inputs are the rotated files of it, oldest first.
 #[derive(Debug, Clone)]
@@ -26,6 +41,11 @@ pub struct Input {
 pub enum Place {
     File(PathBuf),
     Stdin,
+    /// An entry of an archive, and of the archives in it, counted from 0.
+    Member {
+        archive: PathBuf,
+        entries: Vec<u64>,
+    },
 }
 
 /// An opened input.
@@ -33,44 +53,78 @@ pub enum Opened {
     /// A plain file of this size: may be read in pieces, at any offset, by several threads.
     Plain(File, u64),
     /// Anything else: read from start to end, already unpacked.
-    Stream(Box<dyn Read + Send>),
-}
-
-/// An input that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    #[error("cannot read `{name}`")]
-    Io {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl SourceError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        None
-    }
+    Stream(Bytes<'static>),
+    /// Logs of any number, one after another.
+    Archive(Archive),
 }
 
 impl Input {
-    /// Opens it and recognizes compression by the first bytes.
+    /// Opens it and recognizes compression and archives by the first bytes.
     ///
     /// # Errors
     /// If it cannot be opened.
     pub fn open(&self) -> Result<Opened, SourceError> {
-        let failed = |source| SourceError::Io { name: self.name.clone(), source };
+        let failed = |err| SourceError::new(&self.name, err);
         match &self.place {
-            Place::Stdin => Ok(Opened::Stream(Box::new(io::stdin()))),
+            Place::Stdin => self.unpacked(Box::new(io::stdin())).map_err(failed),
             Place::File(path) => {
-                let file = File::open(path).map_err(failed)?;
-                let size = file.metadata().map_err(failed)?.len();
-                if path.extension().is_some_and(|it| it == "gz") {
-                    return Ok(Opened::Stream(Box::new(flate2::read::MultiGzDecoder::new(file))));
+                // Looked at before it is opened: opening alone moves some devices.
+                let metadata = fs::metadata(path).map_err(failed)?;
+                if is_device(&metadata) {
+                    return Err(SourceError::Device { name: self.name.clone() });
                 }
-                Ok(Opened::Plain(file, size))
+                self.file(path).map_err(failed)
+            }
+            Place::Member { archive, entries } => {
+                self.member(archive, entries).map(Opened::Stream).map_err(failed)
             }
         }
     }
+
+    /// When the API server closed this rotated file, in RFC 3339: after the last line in it. `None`
+    /// if its name does not tell.
+    pub fn closed_at(&self) -> Option<String> {
+        let name = self.name.rsplit(['/', '\\', '!']).next().unwrap_or_default();
+        rotation::closed_at(name)
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Opened> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_file() {
+            let mut start = Vec::new();
+            file.by_ref().take(START as u64).read_to_end(&mut start)?;
+            file.rewind()?;
+            if Packing::of(&start).is_none() {
+                return Ok(Opened::Plain(file, metadata.len()));
+            }
+        }
+        self.unpacked(Box::new(file))
+    }
+
+    fn unpacked(&self, input: Bytes<'static>) -> io::Result<Opened> {
+        Ok(match unpack(input)? {
+            Content::Text(text) => Opened::Stream(text),
+            Content::Tar(tar) => Opened::Archive(Archive::new(&self.name, tar)),
+        })
+    }
+
+    fn member(&self, archive: &Path, entries: &[u64]) -> io::Result<Bytes<'static>> {
+        match unpack(Box::new(File::open(archive)?))? {
+            Content::Tar(tar) => Archive::new(&self.name, tar).into_member(entries),
+            Content::Text(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_device(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    kind.is_block_device() || kind.is_char_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_metadata: &fs::Metadata) -> bool {
+    false
 }

@@ -1,0 +1,76 @@
+//! Why an input cannot be read, or not to its end, and what to do about it.
+
+use std::io;
+
+use super::compression::PackingError;
+
+/// An input that cannot be read, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("there is no `{name}`")]
+    Missing { name: String },
+    #[error("no permission to read `{name}`")]
+    Forbidden { name: String },
+    #[error("`{name}` is a device")]
+    Device { name: String },
+    #[error("no audit log in `{name}`")]
+    NoLogs { name: String },
+    #[error("`{name}` is {what}, which is not read here")]
+    Unsupported { name: String, what: &'static str },
+    #[error("`{name}` ends too early")]
+    Truncated { name: String },
+    #[error("`{name}` is damaged: {reason}")]
+    Damaged { name: String, reason: String },
+    #[error("cannot read `{name}`")]
+    Io {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SourceError {
+    /// What `err`, met when opening or reading the input `name`, says about it.
+    pub fn new(name: &str, err: io::Error) -> SourceError {
+        let name = name.to_owned();
+        let packing = err.get_ref().and_then(|it| it.downcast_ref::<PackingError>());
+        match (err.kind(), packing) {
+            (_, Some(&PackingError::Foreign(what))) => SourceError::Unsupported { name, what },
+            (io::ErrorKind::NotFound, _) => SourceError::Missing { name },
+            (io::ErrorKind::PermissionDenied, _) => SourceError::Forbidden { name },
+            (io::ErrorKind::UnexpectedEof, _) => SourceError::Truncated { name },
+            (io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput, _) => {
+                SourceError::Damaged { name, reason: err.to_string() }
+            }
+            _ => SourceError::Io { name, source: err },
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            SourceError::Missing { .. } => {
+                "check the path; on a kubeadm node audit logs are often under /var/log/kubernetes/audit/".into()
+            }
+            SourceError::Forbidden { .. } => {
+                "API servers write audit logs for root only: read as root, or copy the file first".into()
+            }
+            SourceError::Device { name } => {
+                format!("to read from it nevertheless, redirect it: `- < {name}`")
+            }
+            SourceError::NoLogs { .. } => {
+                "what was found there does not look like audit events; a file named itself is always read".into()
+            }
+            SourceError::Unsupported { what: "UTF-16 text", name } => {
+                format!("convert it first: iconv -f UTF-16 -t UTF-8 '{name}'")
+            }
+            SourceError::Unsupported { .. } => {
+                "unpack it first; plain text, gzip, zstd and tar are read as they are".into()
+            }
+            SourceError::Truncated { .. } | SourceError::Damaged { .. } => {
+                "what could be read before that was used; copy the file again to have all of it".into()
+            }
+            SourceError::Io { .. } => return None,
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! Files, folders and standard input, as the user named them: which logs they are.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Archive, Input, Log, Place, SourceError,
+    compression::{Content, Peeked, unpack},
+    rotation::{Age, LogNames, Rotated},
+    sniff::{self, Look},
+};
+
+/// What the paths on a command line lead to.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub logs: Vec<Log>,
+    /// What a person should know about what was left out.
+    pub notes: Vec<String>,
+    /// What could not be looked at.
+    pub failed: Vec<SourceError>,
+}
+
+/// Finds the logs that `paths` lead to: files, folders with everything in them, `-`.
+///
+/// A file that is named is an input whatever is in it; in a folder only audit logs are. A path named
+/// twice counts twice; another way to the same file, through a link, does not count.
+pub fn find(paths: &[PathBuf]) -> Found {
+    let mut walk = Walk::default();
+    for path in paths {
+        walk.argument(path);
+    }
+    walk.links();
+    walk.found()
+}
+
+/// The note about files that are no audit logs, if there are any.
+pub fn note_of(passed_over: &[String]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let (n, files) = match passed_over.len() {
+        0 => return None,
+        1 => (1, "file that is no audit log"),
+        n => (n, "files that are no audit logs"),
+    };
+    let shown = passed_over.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if n > SHOWN { ", ..." } else { "" };
+    Some(format!("passed over {n} {files}: {shown}{more}"))
+}
+
+/// A walk through everything that was named.
+#[derive(Default)]
+struct Walk {
+    inputs: Vec<(PathBuf, Place)>,
+    /// Files and folders that were met, by what they really are, and the way they were reached.
+    met: HashMap<PathBuf, PathBuf>,
+    /// Links found in folders wait until the end: what they lead to may be met without them.
+    links: Vec<(PathBuf, usize)>,
+    /// The folders named, and whether something in it was met.
+    folders: Vec<(PathBuf, bool)>,
+    passed_over: Vec<String>,
+    failed: Vec<SourceError>,
+}
+
+impl Walk {
+    fn argument(&mut self, path: &Path) {
+        if path == Path::new("-") {
+            let is_new = self.inputs.iter().all(|(_, place)| !matches!(place, Place::Stdin));
+            if is_new {
+                self.inputs.push((path.to_owned(), Place::Stdin));
+            }
+            return;
+        }
+        match fs::metadata(path) {
+            Err(err) => self.fail(path, err),
+            Ok(metadata) if metadata.is_dir() => {
+                self.folders.push((path.to_owned(), false));
+                self.folder(path, self.folders.len() - 1);
+            }
+            Ok(metadata) => {
+                // What a FIFO is called otherwise is nobody's business: `/dev/fd/63` is no path.
+                if !metadata.is_file() || self.is_new(path) {
+                    self.inputs.push((path.to_owned(), Place::File(path.to_owned())));
+                }
+            }
+        }
+    }
+
+    /// Everything in a folder, and in the folders in it; in the order of names, files first.
+    fn folder(&mut self, path: &Path, root: usize) {
+        let mut open = vec![path.to_owned()];
+        while let Some(folder) = open.pop() {
+            if !self.is_new(&folder) {
+                self.folders[root].1 = true;
+                continue;
+            }
+            let entries = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let mut entries = match entries {
+                Ok(entries) => entries,
+                Err(err) => {
+                    self.folders[root].1 = true;
+                    self.fail(&folder, err);
+                    continue;
+                }
+            };
+            entries.sort_by_key(fs::DirEntry::file_name);
+            let mut below = Vec::new();
+            for entry in entries {
+                match entry.file_type() {
+                    Err(err) => self.fail(&entry.path(), err),
+                    Ok(kind) if kind.is_dir() => below.push(entry.path()),
+                    Ok(kind) if kind.is_symlink() => self.links.push((entry.path(), root)),
+                    Ok(kind) if kind.is_file() => self.file(&entry.path(), root),
+                    Ok(_) => self.pass_over(&entry.path()),
+                }
+            }
+            open.extend(below.into_iter().rev());
+        }
+    }
+
+    /// The links in folders; they may lead to folders with more of them.
+    fn links(&mut self) {
+        while !self.links.is_empty() {
+            for (path, root) in std::mem::take(&mut self.links) {
+                match fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_dir() => self.folder(&path, root),
+                    Ok(metadata) if metadata.is_file() => self.file(&path, root),
+                    _ => self.pass_over(&path),
+                }
+            }
+        }
+    }
+
+    /// A file in a folder.
+    fn file(&mut self, path: &Path, root: usize) {
+        // What OpenShift's API server locks its log with.
+        if path.extension().is_some_and(|it| it == "lock") {
+            return;
+        }
+        if !self.is_new(path) {
+            self.folders[root].1 = true;
+            return;
+        }
+        match look(path) {
+            Ok(Look::AuditLog) => {
+                self.folders[root].1 = true;
+                self.inputs.push((path.to_owned(), Place::File(path.to_owned())));
+            }
+            Ok(Look::Empty) => {}
+            Ok(Look::Other) => self.pass_over(path),
+            Err(err) => {
+                self.folders[root].1 = true;
+                self.fail(path, err);
+            }
+        }
+    }
+
+    /// Whether a file or folder is met for the first time, or once more on the very same way.
+    fn is_new(&mut self, path: &Path) -> bool {
+        let way = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let Ok(real) = fs::canonicalize(path) else { return true };
+        *self.met.entry(real).or_insert_with(|| way.clone()) == way
+    }
+
+    fn pass_over(&mut self, path: &Path) {
+        self.passed_over.push(path.display().to_string());
+    }
+
+    fn fail(&mut self, path: &Path, err: io::Error) {
+        self.failed.push(SourceError::new(&path.display().to_string(), err));
+    }
+
+    fn found(mut self) -> Found {
+        for (folder, has_something) in &self.folders {
+            if !has_something {
+                let name = folder.display().to_string();
+                self.failed.push(SourceError::NoLogs { name });
+            }
+        }
+        let notes = note_of(&self.passed_over).into_iter().collect();
+        Found { logs: grouped(self.inputs), notes, failed: self.failed }
+    }
+}
+
+/// What a file in a folder looks like.
+fn look(path: &Path) -> io::Result<Look> {
+    match unpack(Box::new(File::open(path)?)) {
+        Err(err) if sniff::is_damage(&err) => Ok(Look::Other),
+        Err(err) => Err(err),
+        Ok(Content::Text(text)) => sniff::look(&mut Peeked::new(text, 0)),
+        Ok(Content::Tar(tar)) => {
+            let mut has_log = false;
+            Archive::new("", tar).each(&mut |_| {
+                has_log = true;
+                false
+            });
+            Ok(if has_log { Look::AuditLog } else { Look::Other })
+        }
+    }
+}
+
+/// Rotated siblings become one log. Siblings are in one folder: the same name in another folder is
+/// another server's.
+fn grouped(inputs: Vec<(PathBuf, Place)>) -> Vec<Log> {
+    let mut names = LogNames::default();
+    let mut logs: Vec<(String, Vec<(Age, Input)>)> = Vec::new();
+    let mut index: HashMap<String, usize> = HashMap::new();
+    for (path, place) in inputs {
+        let (live, identity, age) = log_of(&path);
+        let at = *index.entry(identity.clone()).or_insert_with(|| {
+            logs.push((names.name(&live, &identity), Vec::new()));
+            logs.len() - 1
+        });
+        logs[at].1.push((age, Input { name: path.display().to_string(), place }));
+    }
+    let oldest_first = |(name, mut inputs): (String, Vec<(Age, Input)>)| {
+        inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Log { name, inputs: inputs.into_iter().map(|(_, input)| input).collect() }
+    };
+    logs.into_iter().map(oldest_first).collect()
+}
+
+/// The path of the live file of a file's log as a person sees it, the same for the machine, and the
+/// file's age in it.
+fn log_of(path: &Path) -> (String, String, Age) {
+    let Some(name) = path.file_name().and_then(|it| it.to_str()) else {
+        // A name that is no text is not taken apart.
+        return (path.display().to_string(), format!("{path:?}"), Age::Live);
+    };
+    let Rotated { live, age } = Rotated::of(name);
+    let folder = path.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let identity = folder.join(&live).display().to_string();
+    (path.with_file_name(live).display().to_string(), identity, age)
+}
