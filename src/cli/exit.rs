@@ -47,15 +47,37 @@ pub fn report(err: &Error) -> ExitCode {
     if matches!(err, Error::Output(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe) {
         return ExitCode::from(141);
     }
+    warn(err);
+    ExitCode::from(2)
+}
+
+/// Prints an error with its causes and what to do, and lets the command go on.
+pub fn warn(err: &Error) {
     let mut text = format!("error: {err}");
     let mut cause = std::error::Error::source(err);
     while let Some(it) = cause {
         text += &format!(": {it}");
         cause = it.source();
     }
+    say(&text);
     if let Some(hint) = err.hint() {
-        text += &format!("\nhint: {hint}");
+        say(&format!("hint: {hint}"));
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::from(2)
+}
+
+/// Prints what a person should know but need not act upon.
+pub fn note(text: &str) {
+    say(&format!("note: {text}"));
+}
+
+/// A line on standard error. Names come from strangers: what moves a cursor or turns the direction
+/// of writing is escaped.
+fn say(text: &str) {
+    let is_harmful =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) { line.extend(c.escape_unicode()) } else { line.push(c) }
+    }
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -65,12 +65,14 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     };
     let stats = Stats::new(question, &mut projection);
     let filter = Filter::default();
-    let folded =
-        pipeline::fold(&args.source.logs(), &args.source.reading(), &projection, &filter, stats);
+    let sources = args.source.sources()?;
+    let mut folded =
+        pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, stats);
+    let exit = sources.exit(&mut folded)?;
     let mut report = folded.report;
     (report.total.events, report.total.requests) = (folded.input.events, folded.requests);
     output::write(&report, Some(&folded.input), args.output.output, args.output.look(), out)?;
-    Ok(if folded.failed.is_empty() { Exit::Done } else { Exit::Partial })
+    Ok(exit)
 }
 
 /// A span of time in microseconds, more than none.

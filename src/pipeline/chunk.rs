@@ -6,6 +6,8 @@ use std::{
     ops::Range,
 };
 
+use crate::source::read_exact_at;
+
 /// Bytes that a worker takes at a time: they stay in its second-level cache.
 pub(super) const CHUNK: u64 = 256 << 10;
 
@@ -30,7 +32,7 @@ pub(super) fn read_chunk(
     let from = (chunk * CHUNK).saturating_sub(1);
     let mut to = ((chunk + 1) * CHUNK).min(size);
     buffer.resize((to - from) as usize, 0);
-    read_at(file, buffer, from)?;
+    read_exact_at(file, buffer, from)?;
     let start = match chunk {
         0 => 0,
         _ => memchr::memchr(b'\n', buffer).map_or(buffer.len(), |at| at + 1),
@@ -45,7 +47,7 @@ pub(super) fn read_chunk(
         let more = (old - last).max(16 << 10) as u64;
         let until = (to + more).min(size);
         buffer.resize(old + (until - to) as usize, 0);
-        read_at(file, &mut buffer[old..], to)?;
+        read_exact_at(file, &mut buffer[old..], to)?;
         to = until;
         if let Some(at) = memchr::memchr(b'\n', &buffer[old..]) {
             let end = old + at + 1;
@@ -61,27 +63,6 @@ pub(super) fn read_chunk(
         range: start..if is_too_long { last } else { buffer.len() },
         then_too_long: is_too_long,
     })
-}
-
-/// Fills `buffer` from a place of a file.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], from: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::read_exact_at(file, buffer, from);
-    #[cfg(windows)]
-    {
-        let mut done = 0;
-        while done < buffer.len() {
-            match std::os::windows::fs::FileExt::seek_read(
-                file,
-                &mut buffer[done..],
-                from + done as u64,
-            )? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => done += n,
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Reads a stream as whole lines, a buffer at a time, until its end or an error.

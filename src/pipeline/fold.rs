@@ -7,7 +7,7 @@ use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
     filter::Filter,
-    source::{Log, SourceError},
+    source::{self, Log, SourceError},
 };
 
 /// How to read.
@@ -38,6 +38,8 @@ pub struct Folded<R> {
     pub input: InputSummary,
     /// Inputs that could not be read, or not to their end.
     pub failed: Vec<SourceError>,
+    /// What a person should know about what was left out of archives.
+    pub notes: Vec<String>,
 }
 
 /// Runs an analysis over the records that match. The report does not depend on the number of threads.
@@ -75,5 +77,6 @@ pub fn fold<A: Analysis>(
         tally.merge(part_tally);
     }
     let (requests, failed) = (tally.requests, tally.take_failed());
-    Folded { report: whole.finish(), requests, input: tally.summary(&queue.inputs), failed }
+    let notes = source::note_of(&tally.take_passed_over()).into_iter().collect();
+    Folded { report: whole.finish(), requests, input: tally.summary(&queue.inputs), failed, notes }
 }

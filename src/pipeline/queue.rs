@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::chunk::{CHUNK, read_at};
+use super::chunk::CHUNK;
 use crate::{
     decode::unwrap,
-    source::{Input, Log, Opened, SourceError},
+    source::{Archive, Input, Log, Opened, SourceError, read_exact_at},
 };
 
 /// A piece of work.
@@ -28,16 +28,26 @@ pub(super) enum Work {
     Lines(Box<dyn Read + Send>),
     /// A document that is more than an event a line.
     Wrapped(Box<dyn Read + Send>),
+    /// Any number of logs, one after another.
+    Archive(Archive),
     Failed(SourceError),
 }
 
-/// Where a piece of work is: orders lines as a person reads them.
+/// Where a piece of work is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'q> {
     pub log: &'q str,
-    /// How messages call the input.
+    /// How messages call the file.
     pub name: &'q str,
+    pub part: Part,
+}
+
+/// A part of an input: orders lines as a person reads them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
     pub input: usize,
+    /// Which log of an archive.
+    pub member: u64,
     pub chunk: u64,
 }
 
@@ -105,7 +115,7 @@ impl<'q> Queue<'q> {
 
     fn place(&self, input: usize, chunk: u64) -> Place<'q> {
         let (log, source) = self.inputs[input];
-        Place { log, name: &source.name, input, chunk }
+        Place { log, name: &source.name, part: Part { input, member: 0, chunk } }
     }
 }
 
@@ -120,26 +130,29 @@ fn prepare(opened: Opened) -> Prepared {
         Opened::Plain(file, size) => {
             let mut start = vec![0; SNIFF.min(usize::try_from(size).unwrap_or(SNIFF))];
             // What cannot be read here fails again, and is told, where the chunk is read.
-            let is_wrapped = read_at(&file, &mut start, 0).is_ok() && unwrap::is_wrapped(&start);
+            let is_wrapped =
+                read_exact_at(&file, &mut start, 0).is_ok() && unwrap::is_wrapped(&start);
             if is_wrapped {
                 Prepared::Work(Work::Wrapped(Box::new(file)))
             } else {
                 Prepared::Plain(file, size)
             }
         }
-        Opened::Stream(mut input) => {
-            let mut start = Vec::new();
-            // An error stays in the stream: the worker meets it after these bytes.
-            let failed = (&mut input).take(SNIFF as u64).read_to_end(&mut start).err();
-            let is_wrapped = unwrap::is_wrapped(&start);
-            let rest: Box<dyn Read + Send> = match failed {
-                Some(err) => Box::new(Failing(Some(err))),
-                None => input,
-            };
-            let whole = Box::new(Cursor::new(start).chain(rest));
+        Opened::Stream(input) => {
+            let (is_wrapped, whole) = sniffed(input);
+            let whole = Box::new(whole);
             Prepared::Work(if is_wrapped { Work::Wrapped(whole) } else { Work::Lines(whole) })
         }
+        Opened::Archive(archive) => Prepared::Work(Work::Archive(archive)),
     }
+}
+
+/// Whether a stream is wrapped, and the stream with what was looked at to tell.
+pub(super) fn sniffed<R: Read>(mut input: R) -> (bool, impl Read) {
+    let mut start = Vec::new();
+    // An error stays in the stream: the worker meets it after these bytes.
+    let failed = Failing(input.by_ref().take(SNIFF as u64).read_to_end(&mut start).err());
+    (unwrap::is_wrapped(&start), Cursor::new(start).chain(failed).chain(input))
 }
 
 /// Gives an error that was met before.

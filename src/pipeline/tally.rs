@@ -1,8 +1,11 @@
 //! What is counted of the input, whatever is computed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::queue::{Part, Place};
 use crate::{
     decode::{Head, InputSummary, Skipped},
-    source::{Input, SourceError},
+    source::{Input, Leftover, SourceError},
 };
 
 /// One worker's count of what it read.
@@ -10,23 +13,30 @@ use crate::{
 pub(super) struct Tally {
     pub summary: InputSummary,
     pub requests: u64,
-    /// The first few lines skipped, by (input, chunk, line in chunk).
-    skipped: Vec<((usize, u64, u64), String)>,
-    /// Lines per (input, chunk), to tell the number of a line in its file.
-    lines: Vec<((usize, u64), u64)>,
+    /// The first few lines skipped: where, the name of the file, why.
+    skipped: Vec<(Part, u64, String, String)>,
+    /// How many lines each part has, to tell the number of a line in its file.
+    lines: Vec<(Part, u64)>,
+    /// By input.
     failed: Vec<(usize, SourceError)>,
+    /// Inputs that could not even be opened.
+    unopened: BTreeSet<usize>,
+    /// By input that is an archive: the log that each of its members is a part of.
+    members: BTreeMap<usize, Vec<String>>,
+    /// By input that is an archive: what in it is no audit log.
+    passed_over: BTreeMap<usize, Vec<String>>,
 }
 
 /// How many skipped lines are shown.
 const SAMPLES: usize = 3;
 
 impl Tally {
-    /// A line that is no event, at (input, chunk, line in chunk).
-    pub(super) fn skip(&mut self, at: (usize, u64, u64), reason: String) {
+    /// A line of a part that is no event.
+    pub(super) fn skip(&mut self, at: Place<'_>, line: u64, reason: String) {
         self.summary.skipped += 1;
-        let place = self.skipped.partition_point(|(it, _)| *it < at);
+        let place = self.skipped.partition_point(|it| (it.0, it.1) < (at.part, line));
         if place < SAMPLES {
-            self.skipped.insert(place, (at, reason));
+            self.skipped.insert(place, (at.part, line, at.name.to_owned(), reason));
             self.skipped.truncate(SAMPLES);
         }
     }
@@ -40,14 +50,30 @@ impl Tally {
         *to = Some(to.map_or(time, |it| it.max(time)));
     }
 
-    pub(super) fn read(&mut self, (input, chunk): (usize, u64), bytes: u64, lines: u64) {
+    pub(super) fn read(&mut self, part: Part, bytes: u64, lines: u64) {
         self.summary.bytes += bytes;
         self.summary.lines += lines;
-        self.lines.push(((input, chunk), lines));
+        self.lines.push((part, lines));
     }
 
     pub(super) fn fail(&mut self, input: usize, err: SourceError) {
         self.failed.push((input, err));
+    }
+
+    pub(super) fn unopened(&mut self, input: usize, err: SourceError) {
+        self.unopened.insert(input);
+        self.fail(input, err);
+    }
+
+    /// An archive was read: `logs` has the name of the log for each file in it.
+    pub(super) fn archive(&mut self, at: Place<'_>, logs: Vec<String>, left: Leftover) {
+        let input = at.part.input;
+        if logs.is_empty() && left.failed.is_empty() {
+            self.fail(input, SourceError::NoLogs { name: at.name.to_owned() });
+        }
+        self.failed.extend(left.failed.into_iter().map(|err| (input, err)));
+        self.members.insert(input, logs);
+        self.passed_over.insert(input, left.passed_over);
     }
 
     pub(super) fn merge(&mut self, other: Tally) {
@@ -68,6 +94,9 @@ impl Tally {
         self.skipped.truncate(SAMPLES);
         self.lines.extend(other.lines);
         self.failed.extend(other.failed);
+        self.unopened.extend(other.unopened);
+        self.members.extend(other.members);
+        self.passed_over.extend(other.passed_over);
     }
 
     /// The inputs that failed, in their order.
@@ -76,21 +105,25 @@ impl Tally {
         std::mem::take(&mut self.failed).into_iter().map(|(_, err)| err).collect()
     }
 
+    /// What in archives is no audit log.
+    pub(super) fn take_passed_over(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.passed_over).into_values().flatten().collect()
+    }
+
     /// The whole, once all workers' parts are merged.
     pub(super) fn summary(mut self, inputs: &[(&str, &Input)]) -> InputSummary {
-        let mut logs: Vec<&str> = inputs.iter().map(|(log, _)| *log).collect();
-        logs.dedup();
-        self.summary.logs = logs.len() as u64;
-        self.summary.files = inputs.len() as u64;
-        let samples = self.skipped.iter().map(|((input, chunk, line), reason)| {
+        let is_file = |it: &usize| !self.members.contains_key(it) && !self.unopened.contains(it);
+        let files = (0..inputs.len()).filter(is_file).map(|it| inputs[it].0);
+        let files: Vec<&str> =
+            files.chain(self.members.values().flatten().map(String::as_str)).collect();
+        self.summary.files = files.len() as u64;
+        self.summary.logs = files.into_iter().collect::<BTreeSet<_>>().len() as u64;
+        let samples = self.skipped.iter().map(|(part, line, name, reason)| {
             let is_before =
-                |((it, before), _): &&((usize, u64), u64)| it == input && before < chunk;
-            let before: u64 = self.lines.iter().filter(is_before).map(|(_, lines)| lines).sum();
-            Skipped {
-                input: inputs[*input].1.name.clone(),
-                line: before + line,
-                reason: reason.clone(),
-            }
+                |it: &Part| (it.input, it.member) == (part.input, part.member) && it < part;
+            let before = self.lines.iter().filter(|(it, _)| is_before(it)).map(|(_, n)| n);
+            let line = before.sum::<u64>() + line;
+            Skipped { input: name.clone(), line, reason: reason.clone() }
         });
         self.summary.skipped_samples = samples.collect();
         self.summary

@@ -2,13 +2,13 @@
 
 use super::{
     chunk::{LineStream, read_chunk},
-    queue::{Place, Task, Work},
+    queue::{Part, Place, Task, Work, sniffed},
     tally::Tally,
     unique::Unique,
 };
 use crate::{
     decode::{Found, Projection, Reader, Record, unwrap},
-    source::SourceError,
+    source::{Archive, SourceError},
 };
 
 /// Reads pieces of work one after the other.
@@ -29,12 +29,6 @@ struct Spot<'q> {
     line: u64,
 }
 
-impl Spot<'_> {
-    fn order(self) -> (usize, u64, u64) {
-        (self.at.input, self.at.chunk, self.line)
-    }
-}
-
 impl<'p> Worker<'p> {
     pub(super) fn new(
         projection: &'p Projection,
@@ -49,15 +43,16 @@ impl<'p> Worker<'p> {
     pub(super) fn run<S: FnMut(&Record<'_>)>(&mut self, task: Task<'_>, sink: &mut S) {
         let at = task.at;
         let result = match task.work {
-            Work::Failed(err) => return self.tally.fail(at.input, err),
+            Work::Failed(err) => return self.tally.unopened(at.part.input, err),
+            Work::Archive(archive) => return self.archive(at, archive, sink),
             Work::Chunk { file, size } => {
                 let mut buffer = std::mem::take(&mut self.buffer);
-                let result =
-                    read_chunk(&file, size, at.chunk, self.max_line, &mut buffer).map(|lines| {
+                let result = read_chunk(&file, size, at.part.chunk, self.max_line, &mut buffer)
+                    .map(|lines| {
                         let text = &buffer[lines.range];
                         let n = self.lines(at, 0, text, sink);
                         self.tally.read(
-                            (at.input, at.chunk),
+                            at.part,
                             text.len() as u64,
                             n + u64::from(lines.then_too_long),
                         );
@@ -71,9 +66,29 @@ impl<'p> Worker<'p> {
             Work::Lines(input) => self.stream(at, input, sink),
             Work::Wrapped(mut input) => self.wrapped(at, &mut input, sink),
         };
-        if let Err(source) = result {
-            self.tally.fail(at.input, SourceError::Io { name: at.name.to_owned(), source });
+        if let Err(err) = result {
+            self.tally.fail(at.part.input, SourceError::new(at.name, err));
         }
+    }
+
+    /// Reads the logs in an archive, one after another.
+    fn archive<S: FnMut(&Record<'_>)>(&mut self, at: Place<'_>, archive: Archive, sink: &mut S) {
+        let mut logs = Vec::new();
+        let left = archive.each(&mut |member| {
+            let part = Part { member: logs.len() as u64, ..at.part };
+            let at = Place { log: member.log, name: member.name, part };
+            let (is_wrapped, mut content) = sniffed(member.content);
+            let result = match is_wrapped {
+                true => self.wrapped(at, &mut content, sink),
+                false => self.stream(at, content, sink),
+            };
+            if let Err(err) = result {
+                self.tally.fail(part.input, SourceError::new(member.name, err));
+            }
+            logs.push(member.log.to_owned());
+            true
+        });
+        self.tally.archive(at, logs, left);
     }
 
     fn stream<S: FnMut(&Record<'_>)>(
@@ -97,7 +112,7 @@ impl<'p> Worker<'p> {
                 break;
             }
         }
-        self.tally.read((at.input, at.chunk), bytes, n);
+        self.tally.read(at.part, bytes, n);
         result
     }
 
@@ -108,7 +123,7 @@ impl<'p> Worker<'p> {
         sink: &mut S,
     ) -> std::io::Result<()> {
         let consumed = unwrap::read(input, self.max_line, &mut |item| self.item(at, item, sink))?;
-        self.tally.read((at.input, at.chunk), consumed.bytes, consumed.lines);
+        self.tally.read(at.part, consumed.bytes, consumed.lines);
         Ok(())
     }
 
@@ -120,7 +135,7 @@ impl<'p> Worker<'p> {
         text: &[u8],
         sink: &mut S,
     ) -> u64 {
-        let text = if at.chunk == 0 && before == 0 {
+        let text = if at.part.chunk == 0 && before == 0 {
             text.strip_prefix(BOM).unwrap_or(text)
         } else {
             text
@@ -177,20 +192,18 @@ impl<'p> Worker<'p> {
             self.item(spot.at, item, sink);
         });
         if !is_known {
-            self.tally.skip(spot.order(), reason);
+            self.tally.skip(spot.at, spot.line, reason);
         }
     }
 
     fn item<S: FnMut(&Record<'_>)>(&mut self, at: Place<'_>, item: unwrap::Item<'_>, sink: &mut S) {
         match item {
-            unwrap::Item::Skipped { line, reason } => {
-                self.tally.skip(Spot { at, line }.order(), reason)
-            }
+            unwrap::Item::Skipped { line, reason } => self.tally.skip(at, line, reason),
             unwrap::Item::Event { json, line, is_truncated, host } => {
                 let spot = Spot { at: Place { log: host.unwrap_or(at.log), ..at }, line };
                 match self.event(spot, json, &mut Vec::new(), sink) {
                     Ok(()) => self.tally.summary.truncated += u64::from(is_truncated),
-                    Err(reason) => self.tally.skip(spot.order(), reason),
+                    Err(reason) => self.tally.skip(spot.at, spot.line, reason),
                 }
             }
         }
@@ -213,7 +226,7 @@ impl<'p> Worker<'p> {
         let record = Record::new(spot.at.log, json, head, self.projection, found);
         sink(&record);
         match record.rejection() {
-            Some(reason) => self.tally.skip(spot.order(), reason),
+            Some(reason) => self.tally.skip(spot.at, spot.line, reason),
             None => self.tally.event(head),
         }
         Ok(())
@@ -221,7 +234,7 @@ impl<'p> Worker<'p> {
 
     fn too_long(&mut self, spot: Spot<'_>) {
         let reason = format!("longer than {} bytes: left out (--max-line)", self.max_line);
-        self.tally.skip(spot.order(), reason);
+        self.tally.skip(spot.at, spot.line, reason);
     }
 }
 

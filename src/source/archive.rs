@@ -48,8 +48,12 @@ impl Archive {
     /// Hands every audit log in it to `visit`, in the order of the archive. `visit` tells whether to
     /// go on.
     pub fn each(self, visit: &mut dyn FnMut(Member<'_>) -> bool) -> Leftover {
-        let mut pass =
-            Pass { visit, names: LogNames::default(), entries: Vec::new(), left: Leftover::default() };
+        let mut pass = Pass {
+            visit,
+            names: LogNames::default(),
+            entries: Vec::new(),
+            left: Leftover::default(),
+        };
         let mut tar = self.tar;
         pass.archive(&self.name, &mut tar);
         pass.left
@@ -169,14 +173,14 @@ impl<R: Read> Tar<R> {
     fn next(&mut self) -> io::Result<Option<Entry>> {
         let (mut long_name, mut long_size) = (None, None);
         loop {
-            let left = self.content + self.padding;
+            let left = self.content.saturating_add(self.padding);
             if self.is_broken || !self.pass_over(left)? {
                 return Ok(None);
             }
             let Some(header) = self.header()? else { return Ok(None) };
             let size = long_size.take().map_or_else(|| header.entry_size(), Ok)?;
             self.content = size;
-            self.padding = size.next_multiple_of(BLOCK as u64).wrapping_sub(size);
+            self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
             let kind = header.entry_type();
             if kind.is_gnu_longname() {
                 let name = self.beginning(MAX_PATH)?;
@@ -284,5 +288,181 @@ fn pax_field<'f>(mut fields: &'f [u8], key: &[u8]) -> Option<&'f [u8]> {
             return Some(value);
         }
         fields = &fields[len..];
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::compression::tests::{gzip, zstd};
+    use super::*;
+
+    const EVENT: &str = r#"{"level":"Metadata","auditID":"1","stage":"Panic","requestURI":"/","verb":"get","user":{}}"#;
+
+    pub(in crate::source) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            // The builder refuses names that an attacker would write.
+            let bytes = name.as_bytes();
+            match name.len() {
+                0..100 => header.as_old_mut().name[..bytes.len()].copy_from_slice(bytes),
+                _ => {
+                    let mut long = header.clone();
+                    long.set_entry_type(tar::EntryType::GNULongName);
+                    long.set_size(bytes.len() as u64 + 1);
+                    long.set_cksum();
+                    builder.append(&long, [bytes, b"\0"].concat().as_slice()).unwrap();
+                }
+            }
+            header.set_cksum();
+            builder.append(&header, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    /// What is in an archive: `log name entries length` of the logs, then the rest.
+    fn shown(packed: &[u8]) -> String {
+        let input: Bytes<'static> = Box::new(io::Cursor::new(packed.to_vec()));
+        let Ok(Content::Tar(input)) = unpack(input) else { return "no archive".to_owned() };
+        let mut lines = Vec::new();
+        let left = Archive::new("x", input).each(&mut |member| {
+            let mut text = Vec::new();
+            let end = member
+                .content
+                .read_to_end(&mut text)
+                .map_or_else(|it| format!(" {it}"), |_| String::new());
+            lines.push(format!(
+                "{} {} {:?} {}{end}",
+                member.log,
+                member.name,
+                member.entries,
+                text.len()
+            ));
+            true
+        });
+        lines.extend(left.passed_over.iter().map(|it| format!("passed over {it}")));
+        lines.extend(left.failed.iter().map(ToString::to_string));
+        lines.join("\n")
+    }
+
+    #[track_caller]
+    fn check(files: &[(&str, &[u8])], expected: &str) {
+        for packed in [tar(files), gzip(&tar(files)), zstd(&tar(files))] {
+            assert_eq!(shown(&packed), expected);
+        }
+    }
+
+    #[test]
+    fn must_gather() {
+        let name = "audit_logs/kube-apiserver/m-0.lab-audit-2026-11-22T10-11-12.345.log.gz";
+        check(
+            &[("event-filter.html", b"<html>"), (name, &gzip(EVENT.as_bytes()))],
+            &format!(
+                "x!audit_logs/kube-apiserver/m-0.lab x!{name} [1] 90\npassed over x!event-filter.html"
+            ),
+        );
+    }
+
+    #[test]
+    fn nested() {
+        let inner = gzip(&tar(&[("a.log", EVENT.as_bytes()), ("b", b"..")]));
+        check(
+            &[("empty", b""), ("in.tgz", &inner), ("c.log", EVENT.as_bytes())],
+            "x!in.tgz!a x!in.tgz!a.log [1, 0] 90\nx!c x!c.log [2] 90\npassed over x!in.tgz!b",
+        );
+        let deep = (0..5).fold(EVENT.as_bytes().to_vec(), |content, _| tar(&[("t", &content)]));
+        check(&[("t", &deep)], "passed over x!t!t!t!t");
+    }
+
+    #[test]
+    fn names_are_only_shown() {
+        check(
+            &[("../../etc/a.log", EVENT.as_bytes()), ("/etc/b.log", EVENT.as_bytes())],
+            "x!../../etc/a x!../../etc/a.log [0] 90\nx!/etc/b x!/etc/b.log [1] 90",
+        );
+    }
+
+    #[test]
+    fn long_names() {
+        let long = format!("{}/audit.log", "d".repeat(300));
+        let name = long.trim_end_matches(".log");
+        check(&[(&long, EVENT.as_bytes())], &format!("x!{name} x!{long} [0] 90"));
+    }
+
+    #[test]
+    fn pax_names() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder
+            .append_pax_extensions([("mtime", b"1".as_slice()), ("path", b"p/audit.log")])
+            .unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(EVENT.len() as u64);
+        header.set_cksum();
+        builder.append(&header, EVENT.as_bytes()).unwrap();
+        assert_eq!(shown(&builder.into_inner().unwrap()), "x!p/audit x!p/audit.log [0] 90");
+    }
+
+    #[test]
+    fn cut_anywhere() {
+        let files = [("a.log", EVENT.as_bytes()), ("b.log", EVENT.as_bytes())];
+        let whole = tar(&files);
+        for len in 513..512 * 4 {
+            let shown = shown(&whole[..len]);
+            let is_told = shown.contains("early") || shown.contains("end of file");
+            assert_eq!(is_told, ![1024, 2048].contains(&len), "{len}: {shown}");
+        }
+    }
+
+    #[test]
+    fn damaged_header() {
+        let mut packed = tar(&[("a.log", EVENT.as_bytes()), ("b.log", EVENT.as_bytes())]);
+        packed[1024] ^= 1;
+        assert_eq!(
+            shown(&packed),
+            "x!a x!a.log [0] 90\n`x` is damaged: what follows is no tar header"
+        );
+    }
+
+    /// A pax header may claim any size; the archive ends long before.
+    #[test]
+    fn claimed_sizes() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("size", b"18446744073709551615".as_slice())]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1);
+        header.set_cksum();
+        builder.append(&header, EVENT.as_bytes()).unwrap();
+        let shown = shown(&builder.into_inner().unwrap());
+        assert!(
+            shown.contains("unexpected end of file") || shown.contains("ends too early"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn members_open_once_more() {
+        let inner = tar(&[("a", b"no log"), ("a.log", EVENT.as_bytes())]);
+        let packed = tar(&[("c.log", b"{}"), ("in.tgz", &gzip(&inner))]);
+        let member = |entries: &[u64]| {
+            let archive = Archive::new("x", Box::new(io::Cursor::new(packed.clone())));
+            let mut text = String::new();
+            archive.into_member(entries)?.read_to_string(&mut text).map(|_| text)
+        };
+        assert_eq!(member(&[1, 1]).unwrap(), EVENT);
+        assert_eq!(member(&[0]).unwrap(), "{}");
+        for missing in [&[7][..], &[0, 0], &[1], &[1, 2], &[]] {
+            assert!(member(missing).is_err(), "{missing:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(at in 0_usize..2_000, byte in 0_u8.., len in 0_usize..4_000) {
+            let mut packed = tar(&[("a.log", EVENT.as_bytes()), ("b.log", b"..")]);
+            packed[at] = byte;
+            packed.truncate(len.max(512));
+            shown(&packed);
+        }
     }
 }

@@ -246,9 +246,9 @@ impl<R: BufRead> Zstd<R> {
                     _ => Err(io::ErrorKind::UnexpectedEof.into()),
                 }
             }
-            Err(FrameDecoderError::ReadFrameHeaderError(
-                ReadFrameHeaderError::BadMagicNumber(_),
-            )) => Err(PackingError::Garbage("zstd frame").into()),
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(
+                _,
+            ))) => Err(PackingError::Garbage("zstd frame").into()),
             Err(err) => Err(zstd_error(err)),
         }
     }
@@ -334,9 +334,9 @@ pub(super) mod tests {
         let end = match unpack(Box::new(packed)) {
             Err(err) => err.to_string(),
             Ok(Content::Tar(_)) => "tar".to_owned(),
-            Ok(Content::Text(mut input)) => {
-                input.read_to_end(&mut text).map_or_else(|err| err.to_string(), |_| "end".to_owned())
-            }
+            Ok(Content::Text(mut input)) => input
+                .read_to_end(&mut text)
+                .map_or_else(|err| err.to_string(), |_| "end".to_owned()),
         };
         (text, end)
     }
@@ -344,7 +344,10 @@ pub(super) mod tests {
     #[track_caller]
     fn check(packed: &[u8], expected: &str, expected_end: &str) {
         let (text, end) = unpacked(packed);
-        assert_eq!((String::from_utf8_lossy(&text).as_ref(), end.as_str()), (expected, expected_end));
+        assert_eq!(
+            (String::from_utf8_lossy(&text).as_ref(), end.as_str()),
+            (expected, expected_end)
+        );
     }
 
     #[test]
@@ -368,7 +371,8 @@ pub(super) mod tests {
 
     #[test]
     fn garbage_after_the_end() {
-        let why = |what| format!("bytes follow the end of the compressed data that belong to no {what}");
+        let why =
+            |what| format!("bytes follow the end of the compressed data that belong to no {what}");
         check(&[gzip(b"a\n"), b"{}".to_vec()].concat(), "a\n", &why("gzip member"));
         check(&[zstd(b"a\n"), b"{}{}{}".to_vec()].concat(), "a\n", &why("zstd frame"));
     }
@@ -406,7 +410,11 @@ pub(super) mod tests {
                 let len = packed.len() * share / 10;
                 let (found, end) = unpacked(&packed[..len.max(10)]);
                 assert!(text.starts_with(&found), "{share}/10");
-                assert!(found.len() + lost > text.len() * share / 10, "{share}/10: {}", found.len());
+                assert!(
+                    found.len() + lost > text.len() * share / 10,
+                    "{share}/10: {}",
+                    found.len()
+                );
                 assert_ne!(end, "end", "{share}/10");
             }
         }

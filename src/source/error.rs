@@ -7,6 +7,8 @@ use super::compression::PackingError;
 /// An input that cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
+    #[error("no logs are named")]
+    NothingNamed,
     #[error("there is no `{name}`")]
     Missing { name: String },
     #[error("no permission to read `{name}`")]
@@ -49,6 +51,9 @@ impl SourceError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            SourceError::NothingNamed => {
+                "give files or folders, or `-` for standard input".into()
+            }
             SourceError::Missing { .. } => {
                 "check the path; on a kubeadm node audit logs are often under /var/log/kubernetes/audit/".into()
             }

@@ -235,3 +235,163 @@ fn log_of(path: &Path) -> (String, String, Age) {
     let identity = folder.join(&live).display().to_string();
     (path.with_file_name(live).display().to_string(), identity, age)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::compression::tests::gzip;
+    use super::*;
+
+    const EVENT: &str = r#"{"level":"Metadata","auditID":"1","stage":"Panic","requestURI":"/","verb":"get","user":{}}"#;
+
+    /// A folder with these audit logs in it, and with these other files.
+    fn folder(logs: &str, others: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &[u8]| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for name in logs.split_whitespace() {
+            let is_gzip = name.ends_with(".gz");
+            let text = EVENT.as_bytes();
+            write(name, if is_gzip { gzip(text) } else { text.to_vec() }.as_slice());
+        }
+        others.split_whitespace().for_each(|name| write(name, b"something else"));
+        folder
+    }
+
+    /// The logs that `paths` in a folder lead to, each with its inputs, then notes and errors.
+    fn found(folder: &tempfile::TempDir, paths: &str) -> String {
+        let paths: Vec<PathBuf> = match paths {
+            "." => vec![folder.path().to_owned()],
+            _ => paths.split_whitespace().map(|it| folder.path().join(it)).collect(),
+        };
+        let Found { logs, notes, failed } = find(&paths);
+        let input = |it: &Input| it.name.rsplit(['/', '\\']).next().unwrap().to_owned();
+        let log = |it: &Log| {
+            format!("{}: {}", it.name, it.inputs.iter().map(input).collect::<Vec<_>>().join(" "))
+        };
+        let lines = logs
+            .iter()
+            .map(log)
+            .chain(notes)
+            .chain(failed.iter().map(ToString::to_string))
+            .collect::<Vec<_>>();
+        let here = format!("{}{}", folder.path().display(), std::path::MAIN_SEPARATOR);
+        lines.join("\n").replace(&here, "").replace(&folder.path().display().to_string(), ".")
+    }
+
+    #[track_caller]
+    fn check(logs: &str, others: &str, expected: &str) {
+        assert_eq!(found(&folder(logs, others), "."), expected, "{logs}");
+    }
+
+    #[test]
+    fn rotated_siblings_are_one_log() {
+        check(
+            "audit.log audit-2026-01-02T03-04-05.678.log audit-2026-01-01T03-04-05.678.log.gz",
+            "",
+            "audit: audit-2026-01-01T03-04-05.678.log.gz audit-2026-01-02T03-04-05.678.log audit.log",
+        );
+        check(
+            "audit.log.10.gz audit.log.2 audit.log",
+            "",
+            "audit: audit.log.10.gz audit.log.2 audit.log",
+        );
+    }
+
+    #[test]
+    fn servers_stay_apart() {
+        check(
+            "cp-1/audit.log cp-2/audit.log cp-2/audit.log.1",
+            "",
+            "cp-1/audit: audit.log\ncp-2/audit: audit.log.1 audit.log",
+        );
+        check(
+            "m-0.lab-audit.log m-0.lab-audit-2026-11-22T10-11-12.345.log.gz m-1.lab-audit.log",
+            "",
+            "m-0.lab: m-0.lab-audit-2026-11-22T10-11-12.345.log.gz m-0.lab-audit.log\nm-1.lab: m-1.lab-audit.log",
+        );
+    }
+
+    #[test]
+    fn others_are_named_in_one_note() {
+        check(
+            "audit.log",
+            "README.md audit.log.lock",
+            "audit: audit.log\npassed over 1 file that is no audit log: README.md",
+        );
+        check(
+            "z.log",
+            "a b c sub/d",
+            "z: z.log\npassed over 4 files that are no audit logs: a, b, c, ...",
+        );
+    }
+
+    #[test]
+    fn nothing_in_a_folder() {
+        check("", "", "no audit log in `.`");
+        check("", "a", "passed over 1 file that is no audit log: a\nno audit log in `.`");
+    }
+
+    #[test]
+    fn a_named_file_is_always_read() {
+        let folder = folder("", "README.md");
+        assert_eq!(found(&folder, "README.md"), "README.md: README.md");
+        assert_eq!(found(&folder, "README.md none"), "README.md: README.md\nthere is no `none`");
+    }
+
+    #[test]
+    fn a_path_named_twice_counts_twice() {
+        let folder = folder("audit.log", "");
+        assert_eq!(found(&folder, "audit.log audit.log"), "audit: audit.log audit.log");
+        assert_eq!(found(&folder, "audit.log ./audit.log"), "audit: audit.log audit.log");
+    }
+
+    #[cfg(unix)]
+    mod unix {
+        use std::os::unix::fs::symlink;
+
+        use super::*;
+
+        #[test]
+        fn a_link_beside_its_target() {
+            let folder = folder("audit.log", "");
+            symlink("audit.log", folder.path().join("a-link.log")).unwrap();
+            assert_eq!(found(&folder, "."), "audit: audit.log");
+            assert_eq!(found(&folder, "audit.log a-link.log"), "audit: audit.log");
+        }
+
+        #[test]
+        fn a_link_to_elsewhere() {
+            let (here, there) = (folder("", ""), folder("audit.log sub/audit.log", ""));
+            symlink(there.path(), here.path().join("logs")).unwrap();
+            symlink(there.path().join("audit.log"), here.path().join("x.log")).unwrap();
+            assert_eq!(found(&here, "."), "logs/audit: audit.log\nlogs/sub/audit: audit.log");
+        }
+
+        #[test]
+        fn loops_and_broken_links() {
+            let folder = folder("d/audit.log", "");
+            symlink("..", folder.path().join("d/up")).unwrap();
+            symlink("me", folder.path().join("me")).unwrap();
+            assert_eq!(
+                found(&folder, "."),
+                "d/audit: audit.log\npassed over 1 file that is no audit log: me"
+            );
+        }
+
+        #[test]
+        fn no_text_as_name() {
+            use std::os::unix::ffi::OsStrExt;
+            let folder = folder("", "");
+            for name in [b"a\xff.log", b"a\xfe.log"] {
+                let name = std::ffi::OsStr::from_bytes(name);
+                fs::write(folder.path().join(name), EVENT).unwrap();
+            }
+            let logs = find(&[folder.path().to_owned()]).logs;
+            assert_eq!(logs.len(), 2);
+            assert_ne!(logs[0].name, logs[1].name);
+        }
+    }
+}

@@ -244,7 +244,10 @@ mod tests {
     #[test]
     fn names_of_logs() {
         assert_eq!(log_name("logs/audit.log"), "logs/audit");
-        assert_eq!(log_name("audit_logs/kube-apiserver/master-0.lab-audit.log"), "audit_logs/kube-apiserver/master-0.lab");
+        assert_eq!(
+            log_name("audit_logs/kube-apiserver/master-0.lab-audit.log"),
+            "audit_logs/kube-apiserver/master-0.lab"
+        );
         assert_eq!(log_name("x/-audit.log"), "x/-audit");
     }
 
@@ -260,7 +263,10 @@ mod tests {
 
     #[test]
     fn within_archives() {
-        assert_eq!(split("b-20260102.tar!audit.log.1"), ("b-20260102.tar!audit.log".into(), Age::Numbered(Reverse(1))));
+        assert_eq!(
+            split("b-20260102.tar!audit.log.1"),
+            ("b-20260102.tar!audit.log".into(), Age::Numbered(Reverse(1)))
+        );
         assert_eq!(split("b.tar!../x/audit.log").0, "b.tar!../x/audit.log");
     }
 

@@ -125,9 +125,16 @@ mod tests {
         check(&format!("\u{feff}\n{EVENT}"), Look::AuditLog);
         check(&format!("master-0.lab {EVENT}\nmaster-1.lab {EVENT}"), Look::AuditLog);
         check(&format!("2026-11-22T10:11:12.1Z stdout F {EVENT}"), Look::AuditLog);
-        check(&format!("I1122 10:11:12.1 1 server.go] x\nW1122 y\nE1122 z\n{EVENT}\n"), Look::AuditLog);
+        check(
+            &format!("I1122 10:11:12.1 1 server.go] x\nW1122 y\nE1122 z\n{EVENT}\n"),
+            Look::AuditLog,
+        );
         check(&serde_json::json!({ "log": EVENT }).to_string(), Look::AuditLog);
-        check(&serde_json::json!([{ "message": serde_json::json!({ "log": EVENT }).to_string() }]).to_string(), Look::AuditLog);
+        check(
+            &serde_json::json!([{ "message": serde_json::json!({ "log": EVENT }).to_string() }])
+                .to_string(),
+            Look::AuditLog,
+        );
         check(r#"2026-11-22T10:11:12.1Z AUDIT: id="1" stage="Panic" ip="::1""#, Look::AuditLog);
         check(r#"{"awslogs":{"data":"H4sI"}}"#, Look::AuditLog);
         check(
@@ -155,7 +162,10 @@ mod tests {
         check("# README\n", Look::Other);
         check("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n", Look::Other);
         check(r#"{"auditID":"1","stage":"Panic","level":"Metadata","rule":3}"#, Look::Other);
-        check(&format!("# Events\n\nOne looks so:\n\n```json\n{EVENT}\n```\n\nand so on"), Look::Other);
+        check(
+            &format!("# Events\n\nOne looks so:\n\n```json\n{EVENT}\n```\n\nand so on"),
+            Look::Other,
+        );
         check("\0\u{1}\u{2}{", Look::Other);
     }
 }

@@ -1,0 +1,357 @@
+//! What happens to inputs of every kind, good and bad, as a user sees it.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use flate2::{Compression, write::GzEncoder};
+
+/// A log of this many events, each of them different.
+fn log(events: usize) -> Vec<u8> {
+    let event = |n| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{n}","stage":"ResponseComplete","requestURI":"/api/v1/pods","verb":"list","user":{{"username":"ann"}},"stageTimestamp":"2026-11-22T10:00:{:02}.{:06}Z"}}"#,
+            n / 1000 % 60,
+            n * 7919 % 1_000_000
+        ) + "\n"
+    };
+    (0..events).map(event).collect::<String>().into_bytes()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        // The builder refuses names that an attacker would write.
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn run(folder: &Path, args: &str, stdin: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-audit"))
+        .args(["stats", "-o", "json"])
+        .args(args.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that has enough closes its end.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// `EVENTS events of FILES files in LOGS logs`, then standard error, then `exit STATUS`.
+fn shown(output: &Output) -> String {
+    let mut lines = Vec::new();
+    if !output.stdout.is_empty() {
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let input = &report["input"];
+        lines.push(format!(
+            "{} events of {} files in {} logs",
+            input["events"], input["files"], input["logs"]
+        ));
+    }
+    lines.extend(String::from_utf8(output.stderr.clone()).unwrap().lines().map(str::to_owned));
+    lines.push(format!("exit {}", output.status.code().unwrap()));
+    lines.join("\n")
+}
+
+/// Runs `stats` in a folder of these files.
+#[track_caller]
+fn check(files: &[(&str, &[u8])], args: &str, expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    assert_eq!(shown(&run(folder.path(), args, b"")), expected, "{args}");
+}
+
+#[track_caller]
+fn check_stdin(content: &[u8], expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(shown(&run(folder.path(), "-", content)), expected);
+}
+
+const COPY_AGAIN: &str =
+    "hint: what could be read before that was used; copy the file again to have all of it";
+const MISSING: &str =
+    "hint: check the path; on a kubeadm node audit logs are often under /var/log/kubernetes/audit/";
+
+#[test]
+fn every_packing() {
+    let text = log(500);
+    let members = [gzip(&text[..]), gzip(&text[..])].concat();
+    let archive =
+        tar(&[("a/audit.log", &text), ("a/audit.log.1", &gzip(&text)), ("README", b"no")]);
+    let files: &[(&str, &[u8])] = &[
+        ("plain", &text),
+        ("members", &members),
+        ("zstd", &zstd(&text)),
+        ("tar", &archive),
+        ("tgz", &gzip(&archive)),
+        ("tar.zst", &zstd(&archive)),
+        ("nested", &gzip(&tar(&[("inner.tgz", &gzip(&archive))]))),
+    ];
+    check(files, "plain", "500 events of 1 files in 1 logs\nexit 0");
+    check(files, "members", "1000 events of 1 files in 1 logs\nexit 0");
+    check(files, "zstd", "500 events of 1 files in 1 logs\nexit 0");
+    for name in ["tar", "tgz", "tar.zst"] {
+        check(
+            files,
+            name,
+            &format!(
+                "1000 events of 2 files in 1 logs\nnote: passed over 1 file that is no audit log: {name}!README\nexit 0"
+            ),
+        );
+    }
+    check(
+        files,
+        "nested",
+        "1000 events of 2 files in 1 logs\nnote: passed over 1 file that is no audit log: nested!inner.tgz!README\nexit 0",
+    );
+    check(files, "plain zstd --threads 2", "1000 events of 2 files in 2 logs\nexit 0");
+    check(
+        files,
+        ". --threads 2",
+        "6000 events of 11 files in 7 logs\nnote: passed over 4 files that are no audit logs: ./nested!inner.tgz!README, ./tar!README, ./tar.zst!README, ...\nexit 0",
+    );
+}
+
+#[test]
+fn standard_input() {
+    let text = log(3);
+    check_stdin(&text, "3 events of 1 files in 1 logs\nexit 0");
+    check_stdin(&gzip(&text), "3 events of 1 files in 1 logs\nexit 0");
+    check_stdin(&zstd(&text), "3 events of 1 files in 1 logs\nexit 0");
+    check_stdin(&gzip(&tar(&[("audit.log", &text)])), "3 events of 1 files in 1 logs\nexit 0");
+    check_stdin(b"", "0 events of 1 files in 1 logs\nexit 0");
+}
+
+#[test]
+fn nothing_named() {
+    check(
+        &[],
+        "",
+        "error: no logs are named\nhint: give files or folders, or `-` for standard input\nexit 2",
+    );
+}
+
+#[test]
+fn empty_file() {
+    check(&[("audit.log", b"")], "audit.log", "0 events of 1 files in 1 logs\nexit 0");
+    check(&[("audit.log", b""), ("a.log", &log(1))], ".", "1 events of 1 files in 1 logs\nexit 0");
+}
+
+#[test]
+fn folder_without_logs() {
+    check(
+        &[("x/README.md", b"# Events")],
+        "x",
+        "note: passed over 1 file that is no audit log: x/README.md\n\
+         error: no audit log in `x`\n\
+         hint: what was found there does not look like audit events; a file named itself is always read\n\
+         exit 2",
+    );
+}
+
+#[test]
+fn archive_without_logs() {
+    check(
+        &[("x.tar", &tar(&[("README.md", b"# Events")])), ("audit.log", &log(2))],
+        "x.tar audit.log",
+        "2 events of 1 files in 1 logs\n\
+         note: passed over 1 file that is no audit log: x.tar!README.md\n\
+         error: no audit log in `x.tar`\n\
+         hint: what was found there does not look like audit events; a file named itself is always read\n\
+         exit 2",
+    );
+}
+
+#[test]
+fn missing_path() {
+    check(&[], "none", &format!("error: there is no `none`\n{MISSING}\nexit 2"));
+    check(
+        &[("audit.log", &log(2))],
+        "none audit.log",
+        &format!("2 events of 1 files in 1 logs\nerror: there is no `none`\n{MISSING}\nexit 2"),
+    );
+}
+
+#[test]
+fn truncated() {
+    // Numbers that do not repeat, so that what is cut off is far from the start.
+    let text = log(5_000);
+    for packed in [gzip(&text), zstd(&text)] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("audit.log"), &packed[..packed.len() * 9 / 10]).unwrap();
+        let output = run(folder.path(), "audit.log", b"");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report["input"]["events"].as_u64().unwrap() > 3_000);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error, format!("error: `audit.log` ends too early\n{COPY_AGAIN}\n"));
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn truncated_archive() {
+    let text = log(1_000);
+    let archive = tar(&[("a.log", &text), ("b.log", &text)]);
+    let events = 1_000 + 7;
+    check(
+        &[("x.tar", &archive[..text.len() + 3_000])],
+        "x.tar",
+        &format!(
+            "{events} events of 2 files in 2 logs\nerror: `x.tar!b.log` ends too early\n{COPY_AGAIN}\nexit 2"
+        ),
+    );
+}
+
+#[test]
+fn garbage_after_gzip() {
+    let packed = [gzip(&log(10)), b"garbage".to_vec()].concat();
+    check(
+        &[("audit.log.gz", &packed)],
+        "audit.log.gz",
+        &format!(
+            "10 events of 1 files in 1 logs\n\
+             error: `audit.log.gz` is damaged: bytes follow the end of the compressed data that belong to no gzip member\n\
+             {COPY_AGAIN}\nexit 2"
+        ),
+    );
+}
+
+#[test]
+fn hostile_names_in_an_archive() {
+    let text = log(1);
+    let archive =
+        tar(&[("../../../etc/passwd", &text), ("/etc/shadow", &text), ("a\x1b[2Jb", b"x")]);
+    check(
+        &[("x.tar", &archive)],
+        "x.tar",
+        "2 events of 2 files in 2 logs\n\
+         note: passed over 1 file that is no audit log: x.tar!a\\u{1b}[2Jb\nexit 0",
+    );
+}
+
+#[test]
+fn foreign_packing() {
+    check(
+        &[("a.log", &log(1)), ("x.zip", b"PK\x03\x04rest"), ("u.log", b"\xff\xfe{\0")],
+        "x.zip u.log a.log",
+        "1 events of 1 files in 1 logs\n\
+         error: `x.zip` is zip, which is not read here\n\
+         hint: unpack it first; plain text, gzip, zstd and tar are read as they are\n\
+         error: `u.log` is UTF-16 text, which is not read here\n\
+         hint: convert it first: iconv -f UTF-16 -t UTF-8 'u.log'\nexit 2",
+    );
+}
+
+#[test]
+fn the_same_file_twice() {
+    let files: &[(&str, &[u8])] = &[("audit.log", &log(5)), ("audit.log.1.gz", &gzip(&log(5)))];
+    check(files, "audit.log audit.log", "10 events of 2 files in 1 logs\nexit 0");
+    check(files, ".", "10 events of 2 files in 1 logs\nexit 0");
+    check(files, ". --unique", "5 events of 2 files in 1 logs\nexit 0");
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn no_permission() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret.log");
+        fs::write(&path, log(1)).unwrap();
+        fs::write(folder.path().join("audit.log"), log(2)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        if fs::File::open(&path).is_ok() {
+            return; // Root may read everything.
+        }
+        let expected = "2 events of 1 files in 1 logs\n\
+             error: no permission to read `secret.log`\n\
+             hint: API servers write audit logs for root only: read as root, or copy the file first\nexit 2";
+        assert_eq!(shown(&run(folder.path(), "secret.log audit.log", b"")), expected);
+    }
+
+    #[test]
+    fn symbolic_links() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("audit.log"), log(5)).unwrap();
+        symlink("audit.log", folder.path().join("current.log")).unwrap();
+        symlink(".", folder.path().join("loop")).unwrap();
+        assert_eq!(shown(&run(folder.path(), ".", b"")), "5 events of 1 files in 1 logs\nexit 0");
+    }
+
+    #[test]
+    fn fifo() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("audit.log"), log(5)).unwrap();
+        let path = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(
+            shown(&run(folder.path(), ".", b"")),
+            "5 events of 1 files in 1 logs\nnote: passed over 1 file that is no audit log: ./pipe\nexit 0"
+        );
+        let writer = std::thread::spawn(move || fs::write(path, gzip(&log(7))).unwrap());
+        assert_eq!(
+            shown(&run(folder.path(), "pipe", b"")),
+            "7 events of 1 files in 1 logs\nexit 0"
+        );
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn device() {
+        check(
+            &[],
+            "/dev/zero",
+            "error: `/dev/zero` is a device\n\
+             hint: to read from it nevertheless, redirect it: `- < /dev/zero`\nexit 2",
+        );
+    }
+}
+
+/// A gigabyte of zeros, and of one line, in a megabyte: read to the end in bounded memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn bomb() {
+    for byte in [0, b'x'] {
+        let folder = tempfile::tempdir().unwrap();
+        let member = gzip(&vec![byte; 16 << 20]);
+        let start = gzip(&log(1));
+        fs::write(folder.path().join("bomb.gz"), [start, member.repeat(64)].concat()).unwrap();
+        let mut command = Command::new("sh");
+        // The limit is on address space, of which threads' stacks take a part.
+        let line = format!(
+            "ulimit -v 600000; exec '{}' stats --threads 1 -o json bomb.gz",
+            env!("CARGO_BIN_EXE_kubectl-audit")
+        );
+        let output = command.args(["-c", &line]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(shown(&output), "1 events of 1 files in 1 logs\nexit 0");
+    }
+}
