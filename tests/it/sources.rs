@@ -288,7 +288,7 @@ mod unix {
         let path = folder.path().join("secret.log");
         fs::write(&path, log(1)).unwrap();
         fs::write(folder.path().join("audit.log"), log(2)).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
         if fs::File::open(&path).is_ok() {
             return; // Root may read everything.
         }
