@@ -1,6 +1,7 @@
 //! Questions to Kubernetes audit logs.
 pub mod analysis;
 pub mod cli;
+pub mod cluster;
 pub mod decode;
 pub mod event;
 pub mod filter;

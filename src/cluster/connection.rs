@@ -1,0 +1,180 @@
+//! Which cluster, and as whom: kubectl's connection flags, laid over the kubeconfig.
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use kube::{
+    Config,
+    config::{
+        AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster,
+        NamedContext,
+    },
+};
+
+use super::{ClusterError, USER_AGENT};
+
+/// What kubectl's connection flags say; whatever is absent comes from the kubeconfig.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    /// A file, instead of those that `KUBECONFIG` lists.
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    pub cluster: Option<String>,
+    pub user: Option<String>,
+    pub server: Option<String>,
+    pub token: Option<String>,
+    pub certificate_authority: Option<String>,
+    pub client_certificate: Option<String>,
+    pub client_key: Option<String>,
+    pub tls_server_name: Option<String>,
+    pub insecure_skip_tls_verify: bool,
+    pub impersonate: Impersonate,
+    /// How long to wait for an answer; not how long a download may take.
+    pub request_timeout: Option<Duration>,
+}
+
+/// As whom a request is to be authorized, if not as who we are.
+#[derive(Debug, Clone, Default)]
+pub struct Impersonate {
+    pub user: Option<String>,
+    pub uid: Option<String>,
+    pub groups: Vec<String>,
+    pub extra: HashMap<String, Vec<String>>,
+}
+
+/// The name of what the flags alone make, without any kubeconfig.
+const FLAGS: &str = "flags";
+
+impl Connection {
+    pub(super) async fn config(&self) -> Result<Config, ClusterError> {
+        let mut kubeconfig = match self.kubeconfig() {
+            Err(ClusterError::NoCluster) if self.server.is_some() => Kubeconfig::default(),
+            Err(ClusterError::NoCluster) => {
+                let mut config = Config::incluster().map_err(|_| ClusterError::NoCluster)?;
+                self.impersonate.apply(&mut config.auth_info);
+                return Ok(own(config));
+            }
+            other => other?,
+        };
+        self.lay_over(&mut kubeconfig);
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            cluster: self.cluster.clone(),
+            user: self.user.clone(),
+        };
+        Ok(own(Config::from_custom_kubeconfig(kubeconfig, &options).await?))
+    }
+
+    fn kubeconfig(&self) -> Result<Kubeconfig, ClusterError> {
+        let found = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path)?,
+            None => Kubeconfig::read()?,
+        };
+        if found.current_context.is_none() && self.context.is_none() && self.server.is_none() {
+            return Err(ClusterError::NoCluster);
+        }
+        Ok(found)
+    }
+
+    /// Puts the flags into the cluster and the user that will be chosen.
+    fn lay_over(&self, kubeconfig: &mut Kubeconfig) {
+        let wanted = self.context.clone().or_else(|| kubeconfig.current_context.clone());
+        let context = kubeconfig
+            .contexts
+            .iter()
+            .find(|it| Some(&it.name) == wanted.as_ref())
+            .and_then(|it| it.context.clone());
+        // Without a context the flags make one; a wrong name of one stays wrong.
+        if context.is_none() && wanted.is_none() {
+            let made = Context {
+                cluster: FLAGS.to_owned(),
+                user: Some(FLAGS.to_owned()),
+                ..Context::default()
+            };
+            kubeconfig.contexts.push(NamedContext {
+                name: FLAGS.to_owned(),
+                context: Some(made),
+                other: Default::default(),
+            });
+            kubeconfig.clusters.push(NamedCluster {
+                name: FLAGS.to_owned(),
+                cluster: Some(Cluster::default()),
+                other: Default::default(),
+            });
+            kubeconfig.auth_infos.push(NamedAuthInfo {
+                name: FLAGS.to_owned(),
+                auth_info: Some(AuthInfo::default()),
+                other: Default::default(),
+            });
+            kubeconfig.current_context = Some(FLAGS.to_owned());
+        }
+        let context = context.unwrap_or_else(|| Context {
+            cluster: FLAGS.to_owned(),
+            user: Some(FLAGS.to_owned()),
+            ..Context::default()
+        });
+        let cluster = self.cluster.as_ref().unwrap_or(&context.cluster);
+        let user = self.user.as_ref().or(context.user.as_ref());
+        for it in kubeconfig.clusters.iter_mut().filter(|it| it.name == *cluster) {
+            self.lay_over_cluster(it.cluster.get_or_insert_default());
+        }
+        for it in kubeconfig.auth_infos.iter_mut().filter(|it| Some(&it.name) == user) {
+            self.lay_over_user(it.auth_info.get_or_insert_default());
+        }
+    }
+
+    fn lay_over_cluster(&self, cluster: &mut Cluster) {
+        let Connection { server, certificate_authority, tls_server_name, .. } = self;
+        if server.is_some() {
+            cluster.server.clone_from(server);
+        }
+        if certificate_authority.is_some() {
+            cluster.certificate_authority.clone_from(certificate_authority);
+            cluster.certificate_authority_data = None;
+        }
+        if tls_server_name.is_some() {
+            cluster.tls_server_name.clone_from(tls_server_name);
+        }
+        if self.insecure_skip_tls_verify {
+            cluster.insecure_skip_tls_verify = Some(true);
+            cluster.certificate_authority = None;
+            cluster.certificate_authority_data = None;
+        }
+    }
+
+    fn lay_over_user(&self, user: &mut AuthInfo) {
+        if let Some(token) = &self.token {
+            user.token = Some(token.clone().into());
+            user.token_file = None;
+            user.exec = None;
+            user.auth_provider = None;
+        }
+        if self.client_certificate.is_some() {
+            user.client_certificate.clone_from(&self.client_certificate);
+            user.client_certificate_data = None;
+        }
+        if self.client_key.is_some() {
+            user.client_key.clone_from(&self.client_key);
+            user.client_key_data = None;
+        }
+        self.impersonate.apply(user);
+    }
+}
+
+impl Impersonate {
+    fn apply(&self, user: &mut AuthInfo) {
+        if self.user.is_none() {
+            return;
+        }
+        user.impersonate.clone_from(&self.user);
+        user.impersonate_uid.clone_from(&self.uid);
+        user.impersonate_groups = (!self.groups.is_empty()).then(|| self.groups.clone());
+        user.impersonate_user_extra = (!self.extra.is_empty()).then(|| self.extra.clone());
+    }
+}
+
+/// Every request says that it is ours.
+fn own(mut config: Config) -> Config {
+    let agent = http::HeaderValue::from_static(USER_AGENT);
+    config.headers.push((http::header::USER_AGENT, agent));
+    config
+}

@@ -1,0 +1,256 @@
+//! The connection to a cluster: the only user of `kube`. Nothing here knows of flags or events.
+//!
+//! The rest of the program is synchronous: the runtime lives here, starts with the first connection,
+//! and hands the bytes of a reply over a bounded channel to a `Read`.
+
+use std::{
+    fmt,
+    future::Future,
+    io::{self, Read},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use kube::{Api, Client, api::ListParams, client::Body as HttpBody};
+use tokio::{runtime::Runtime, sync::mpsc};
+
+mod connection;
+mod error;
+
+pub use connection::{Connection, Impersonate};
+pub use error::ClusterError;
+
+/// How our own requests name themselves, so that they can be told apart in the log.
+pub const USER_AGENT: &str = concat!("kubectl-audit/", env!("CARGO_PKG_VERSION"));
+
+/// How long a download may stand still before it counts as broken.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// A connection to a cluster; clones share it.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    /// Of its own, without retries: a download that broke is resumed, not replayed.
+    downloads: Client,
+    server: String,
+    default_namespace: String,
+    timeout: Option<Duration>,
+    // Last, so that it outlives the clients.
+    runtime: Runtime,
+}
+
+/// An answer with whatever status, its body still coming.
+pub struct Reply {
+    pub status: u16,
+    /// The size of the whole, also where only a range of it was asked for.
+    pub size: Option<u64>,
+    /// The server's clock, as it says.
+    pub date: Option<String>,
+    pub body: Body,
+}
+
+/// The bytes of a reply as they come.
+pub struct Body {
+    chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Cluster {
+    /// Reads kubeconfig and gets ready; the first request connects.
+    ///
+    /// # Errors
+    /// If no cluster is configured, or its configuration cannot be used.
+    pub fn connect(connection: &Connection) -> Result<Cluster, ClusterError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("cluster")
+            .enable_all()
+            .build()
+            .map_err(ClusterError::Runtime)?;
+        let config = runtime.block_on(connection.config())?;
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let default_namespace = config.default_namespace.clone();
+        let mut patient = config.clone();
+        patient.default_retry = false;
+        let failed = |err| ClusterError::of(err, &server);
+        let guard = runtime.enter();
+        let client = Client::try_from(config).map_err(failed)?;
+        let downloads = Client::try_from(patient).map_err(failed)?;
+        drop(guard);
+        let timeout = connection.request_timeout;
+        Ok(Cluster(Arc::new(Inner {
+            client,
+            downloads,
+            server,
+            default_namespace,
+            timeout,
+            runtime,
+        })))
+    }
+
+    /// The URL of the API server.
+    pub fn server(&self) -> &str {
+        &self.0.server
+    }
+
+    /// The namespace of the context.
+    pub fn default_namespace(&self) -> &str {
+        &self.0.default_namespace
+    }
+
+    /// All objects of a kind, in all namespaces, with these labels, 500 at a time.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked, or refuses.
+    pub fn list<K>(&self, labels: Option<&str>) -> Result<Vec<K>, ClusterError>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + fmt::Debug,
+    {
+        let api = Api::<K>::all(self.0.client.clone());
+        let mut params = ListParams::default().limit(500);
+        params.label_selector = labels.map(str::to_owned);
+        let mut all = Vec::new();
+        loop {
+            let page = self.wait(async {
+                api.list(&params).await.map_err(|err| ClusterError::of(err, self.server()))
+            })?;
+            all.extend(page.items);
+            match page.metadata.continue_ {
+                Some(next) if !next.is_empty() => params.continue_token = Some(next),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// Asks whether the API server would allow this user a request.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub fn may(&self, verb: &str, resource: &str, subresource: &str) -> Result<bool, ClusterError> {
+        use k8s_openapi::api::authorization::v1::{
+            ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        };
+        let attributes = ResourceAttributes {
+            verb: Some(verb.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource: (!subresource.is_empty()).then(|| subresource.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(attributes),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api = Api::<SelfSubjectAccessReview>::all(self.0.client.clone());
+        let answer = self.wait(async {
+            api.create(&kube::api::PostParams::default(), &review)
+                .await
+                .map_err(|err| ClusterError::of(err, self.server()))
+        })?;
+        Ok(answer.status.is_some_and(|it| it.allowed))
+    }
+
+    /// GETs a path, or a range of what it leads to. A status that tells of a failure is an answer too,
+    /// but not 401: then nobody knows who we are.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn get(&self, path: &str, range: Option<Range<u64>>) -> Result<Reply, ClusterError> {
+        let mut request = http::Request::get(path);
+        if let Some(range) = range {
+            request = request
+                .header(http::header::RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        let request = request.body(HttpBody::empty()).map_err(ClusterError::Request)?;
+        let response = self.wait(async {
+            let sent = self.0.downloads.send(request).await;
+            sent.map_err(|err| ClusterError::of(err, self.server()))
+        })?;
+        if response.status() == http::StatusCode::UNAUTHORIZED {
+            return Err(ClusterError::Unauthorized { server: self.server().to_owned() });
+        }
+        let header = |name| response.headers().get(name).and_then(|it| it.to_str().ok());
+        let whole = header(http::header::CONTENT_RANGE).and_then(|it| it.rsplit('/').next());
+        let size = whole.or_else(|| header(http::header::CONTENT_LENGTH));
+        Ok(Reply {
+            status: response.status().as_u16(),
+            size: size.and_then(|it| it.parse().ok()),
+            date: header(http::header::DATE).map(str::to_owned),
+            body: self.stream(response.into_body()),
+        })
+    }
+
+    fn stream(&self, mut body: HttpBody) -> Body {
+        let (sender, chunks) = mpsc::channel(8);
+        self.0.runtime.spawn(async move {
+            loop {
+                let chunk = match tokio::time::timeout(STALLED, body.frame()).await {
+                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                    Ok(None) => return,
+                    Ok(Some(Err(err))) => Err(io::Error::other(err)),
+                    Ok(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => Ok(Vec::from(data)),
+                        Err(_) => continue,
+                    },
+                };
+                let is_over = chunk.is_err();
+                // Nobody listens any more: the reader was dropped, and so is the connection.
+                if sender.send(chunk).await.is_err() || is_over {
+                    return;
+                }
+            }
+        });
+        Body { chunks, chunk: Vec::new(), at: 0 }
+    }
+
+    fn wait<T>(
+        &self,
+        work: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        self.0.runtime.block_on(async {
+            let Some(timeout) = self.0.timeout else { return work.await };
+            let late = |_| ClusterError::Timeout { server: self.server().to_owned(), timeout };
+            tokio::time::timeout(timeout, work).await.map_err(late)?
+        })
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cluster").field(&self.0.server).finish()
+    }
+}
+
+impl Reply {
+    /// The body as text, at most so many bytes of it.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub fn text(self, limit: u64) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        self.body.take(limit).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() {
+            match self.chunks.blocking_recv() {
+                None => return Ok(0),
+                Some(chunk) => (self.chunk, self.at) = (chunk?, 0),
+            }
+        }
+        let n = buffer.len().min(self.chunk.len() - self.at);
+        buffer[..n].copy_from_slice(&self.chunk[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}

@@ -1,0 +1,9 @@
+//! End-to-end tests: what the program says about a cluster, against what was really done there.
+//!
+//! `tests/e2e/run` starts a control plane and runs them inside its namespaces. A test is a function
+//! with `#[ignore = "needs the control plane of tests/e2e"]`; `Story::told()` gives it the story that is
+//! played once for all of them, `cluster` the programs to run.
+
+mod cluster;
+mod stats;
+mod story;
