@@ -13,6 +13,7 @@ mod differential;
 mod scan;
 pub mod strict;
 pub mod unwrap;
+mod users;
 
 /// The keys that a filter and an analysis want of every line, each once.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,12 @@
 //! that stand behind the bodies. Bodies are jumped; what is in there is not checked. Of a repeated
 //! key it takes what `strict` takes, which is why that reader knows two kinds of keys.
 
-use super::{Found, Head, Projection, bits};
+use std::cell::RefCell;
+
+use super::{
+    Found, Head, Projection, bits,
+    users::{KnownUser, Users},
+};
 use crate::event::{Level, Part, Stage, Timestamp};
 
 /// The fields of an event in the order the API server writes them. An index into this is a field.
@@ -36,34 +41,44 @@ const API_VERSION: usize = 1;
 const LEVEL: usize = 2;
 const STAGE: usize = 4;
 const USER: usize = 7;
+const SOURCE_IPS: usize = 10;
 const REQUEST_OBJECT: usize = 14;
 const RESPONSE_OBJECT: usize = 15;
 const RECEIVED: usize = 16;
 const STAGE_TIMESTAMP: usize = 17;
 const ANNOTATIONS: usize = 18;
 
-/// The same as bytes with quotes and colon, as they stand in a line.
-const WRITTEN: [&[u8]; 19] = [
-    b"\"kind\":",
-    b"\"apiVersion\":",
-    b"\"level\":",
-    b"\"auditID\":",
-    b"\"stage\":",
-    b"\"requestURI\":",
-    b"\"verb\":",
-    b"\"user\":",
-    b"\"impersonatedUser\":",
-    b"\"authenticationMetadata\":",
-    b"\"sourceIPs\":",
-    b"\"userAgent\":",
-    b"\"objectRef\":",
-    b"\"responseStatus\":",
-    b"\"requestObject\":",
-    b"\"responseObject\":",
-    b"\"requestReceivedTimestamp\":",
-    b"\"stageTimestamp\":",
-    b"\"annotations\":",
-];
+/// How many bytes the name of this field takes in a line with quotes and colon, if `line` goes on
+/// with it. Written out, so that each comparison is of a known length.
+#[inline(always)]
+fn written(field: usize, line: &[u8]) -> Option<usize> {
+    macro_rules! compare {
+        ($($n:literal $written:literal,)*) => {
+            match field { $($n => line.starts_with($written).then_some($written.len()),)* _ => None }
+        };
+    }
+    compare! {
+        0 b"\"kind\":",
+        1 b"\"apiVersion\":",
+        2 b"\"level\":",
+        3 b"\"auditID\":",
+        4 b"\"stage\":",
+        5 b"\"requestURI\":",
+        6 b"\"verb\":",
+        7 b"\"user\":",
+        8 b"\"impersonatedUser\":",
+        9 b"\"authenticationMetadata\":",
+        10 b"\"sourceIPs\":",
+        11 b"\"userAgent\":",
+        12 b"\"objectRef\":",
+        13 b"\"responseStatus\":",
+        14 b"\"requestObject\":",
+        15 b"\"responseObject\":",
+        16 b"\"requestReceivedTimestamp\":",
+        17 b"\"stageTimestamp\":",
+        18 b"\"annotations\":",
+    }
+}
 
 /// What of an object's field is wanted.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +104,7 @@ pub(super) struct Scanner {
     n_slots: usize,
     /// More names in one object than the walk has bits for: every line is handed over.
     is_too_wide: bool,
+    users: RefCell<Users>,
 }
 
 /// The bits for the names wanted of one object.
@@ -107,6 +123,7 @@ impl Scanner {
             required: 1 << KIND | 1 << API_VERSION | 1 << LEVEL | 1 << STAGE,
             n_slots: projection.keys().len(),
             is_too_wide,
+            users: RefCell::default(),
         };
         for node in root.children {
             match FIELDS.iter().position(|it| it.as_bytes() == &*node.name) {
@@ -259,11 +276,14 @@ impl<'a> Line<'a, '_> {
     /// A field's name and the start of its value; tries the guessed one first.
     #[inline(always)]
     fn field(&self, at: usize, guess: usize) -> Option<(Field<'a>, usize)> {
-        let rest = &self.bytes[at..];
-        if let Some(written) = WRITTEN.get(guess)
-            && rest.starts_with(written)
+        if let Some(len) = written(guess, &self.bytes[at..]) {
+            return Some((Field::Known(guess), at + len));
+        }
+        // The usual gaps: no impersonation, and none of the constrained kind.
+        if guess == USER + 1
+            && let Some(len) = written(SOURCE_IPS, &self.bytes[at..])
         {
-            return Some((Field::Known(guess), at + written.len()));
+            return Some((Field::Known(SOURCE_IPS), at + len));
         }
         let start = self.blanks(at);
         let (name, value) = self.name(start)?;
@@ -300,6 +320,9 @@ impl<'a> Line<'a, '_> {
         if is_repeated && !is_tail {
             return self.skip(value);
         }
+        if field == USER && !is_repeated {
+            return self.user(wanted, value);
+        }
         let end = match &wanted.fields[field] {
             Some(node) => {
                 if is_tail {
@@ -320,6 +343,41 @@ impl<'a> Line<'a, '_> {
                 self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"')
             }
             _ => {}
+        }
+        Some(end)
+    }
+
+    /// Reads `user`, which is long and comes again and again: known ones are only compared.
+    fn user(&mut self, wanted: &Scanner, value: usize) -> Option<usize> {
+        let mut users = wanted.users.borrow_mut();
+        let mut place = users.place(&self.bytes[value..]);
+        if let Some(Some(user)) = place.as_deref()
+            && self.bytes[value..].starts_with(&user.raw)
+        {
+            for (slot, place, depth) in &user.found {
+                let raw = &self.bytes[value + place.start..value + place.end];
+                self.found[*slot] = Found { raw: Some(raw), depth: *depth };
+            }
+            self.has_user = user.has_name;
+            return Some(value + user.raw.len());
+        }
+        let node = wanted.fields[USER].as_deref();
+        let end = match node {
+            Some(node) => self.value(node, value)?,
+            None => self.skip(value)?,
+        };
+        let raw = &self.bytes[value..end];
+        self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"');
+        if let Some(place) = place.take_if(|_| KnownUser::is_kept(raw)) {
+            let slots = node.into_iter().flat_map(|it| it.slot.iter().chain(&it.through));
+            let found = slots.filter_map(|slot| {
+                let Found { raw: Some(inner), depth } = self.found[*slot] else { return None };
+                let start = inner.as_ptr().addr() - raw.as_ptr().addr();
+                Some((*slot, start..start + inner.len(), depth))
+            });
+            let user =
+                KnownUser { raw: raw.into(), found: found.collect(), has_name: self.has_user };
+            *place = Some(Box::new(user));
         }
         Some(end)
     }
@@ -429,10 +487,23 @@ impl<'a> Line<'a, '_> {
             at = self.blanks(end);
             match self.bytes.get(at)? {
                 b'}' => return Some(at + 1),
-                b',' if missing == 0 => return bits::container_end(self.bytes, at, 1),
+                b',' if missing == 0 => return self.rest_of_object(at),
                 b',' => at = self.blanks(at + 1),
                 _ => return None,
             }
+        }
+    }
+
+    /// The end of the object around `at`, a place outside of any string.
+    ///
+    /// Most objects are flat: the first brace closes them. It is outside of a string if a comma, a
+    /// quote and a letter follow, for were that quote the end of a string, no letter could follow it.
+    #[inline(always)]
+    fn rest_of_object(&self, at: usize) -> Option<usize> {
+        let brace = at + memchr::memchr2(b'{', b'}', &self.bytes[at..])?;
+        match self.bytes.get(brace..brace + 4) {
+            Some([b'}', b',', b'"', b'a'..=b'z']) => Some(brace + 1),
+            _ => bits::container_end(self.bytes, at, 1),
         }
     }
 
