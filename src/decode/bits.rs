@@ -2,7 +2,7 @@
 //!
 //! Safe code: the vectors are `wide`'s, which every x86-64 (SSE2) and arm64 (NEON) has.
 
-use wide::u8x16;
+use wide::{i8x16, u8x16};
 
 /// Marks of a block of 64 bytes, a bit a byte, the first byte lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,20 @@ fn marks(bytes: &[u8; 16]) -> [u32; 4] {
     // Of all bytes, only the two kinds of bracket become `{` and `}` by this bit.
     let folded = block | u8x16::splat(0x20);
     [is(block, b'"'), is(block, b'\\'), is(folded, b'{'), is(folded, b'}')]
+}
+
+/// Whether all bytes are printable ASCII, and none is a backslash.
+#[inline(always)]
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    let is_odd = |it: u8| !(0x20..0x80).contains(&it) || it == b'\\';
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let odd_in = |block: &[u8; 16]| {
+        let text = u8x16::new(*block);
+        // Bytes from 0x80 on are negative: one comparison finds them and the control characters.
+        let odd = i8x16::new(block.map(|it| it as i8)).simd_lt(i8x16::splat(0x20));
+        odd.to_bitmask() != 0 || text.simd_eq(u8x16::splat(b'\\')).to_bitmask() != 0
+    };
+    !blocks.iter().any(odd_in) && !rest.iter().any(|it| is_odd(*it))
 }
 
 impl Marks {
@@ -224,6 +238,12 @@ mod tests {
                 valid.push(byte);
             }
             prop_assert_eq!(container_end(&valid, 0, depth), slow_container_end(&valid, 0, depth));
+        }
+
+        #[test]
+        fn plain_bytes(bytes in prop::collection::vec(prop_oneof![9 => 0x20..0x7f_u8, 1 => any::<u8>()], 0..40)) {
+            let expected = bytes.iter().all(|it| (0x20..0x80).contains(it) && *it != b'\\');
+            prop_assert_eq!(is_plain(&bytes), expected);
         }
 
         #[test]

@@ -48,6 +48,9 @@ const RECEIVED: usize = 16;
 const STAGE_TIMESTAMP: usize = 17;
 const ANNOTATIONS: usize = 18;
 
+/// How API servers start every line of a log.
+const START: &[u8] = b"{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",";
+
 /// How many bytes the name of this field takes in a line with quotes and colon, if `line` goes on
 /// with it. Written out, so that each comparison is of a known length.
 #[inline(always)]
@@ -219,9 +222,14 @@ impl<'a> Line<'a, '_> {
         if self.bytes.first() != Some(&b'{') || self.bytes.last() != Some(&b'}') {
             return None;
         }
-        let mut at = 1;
+        let (mut at, mut guess) = (1, 0);
         let (mut seen, mut seen_others) = (0_u32, 0_u64);
-        let mut guess = 0;
+        if self.bytes.starts_with(START)
+            && wanted.fields[KIND].is_none()
+            && wanted.fields[API_VERSION].is_none()
+        {
+            (at, guess, seen) = (START.len(), LEVEL, 1 << KIND | 1 << API_VERSION);
+        }
         let mut has_jumped = false;
         loop {
             let (field, value) = self.field(at, guess)?;
@@ -527,7 +535,8 @@ impl<'a> Line<'a, '_> {
     /// The first place at or after `at` that is no blank.
     #[inline(always)]
     fn blanks(&self, mut at: usize) -> usize {
-        while matches!(self.bytes.get(at), Some(b' ' | b'\t' | b'\r')) {
+        while self.bytes.get(at).is_some_and(|it| *it <= b' ' && matches!(it, b' ' | b'\t' | b'\r'))
+        {
             at += 1;
         }
         at
@@ -586,8 +595,7 @@ fn is_sound(raw: &[u8]) -> bool {
 #[inline(always)]
 fn is_plain_string(raw: &[u8]) -> bool {
     let [b'"', inner @ .., b'"'] = raw else { return false };
-    let is_odd = |byte: u8| byte & 0x80 != 0 || byte < 0x20 || byte == b'\\';
-    !inner.iter().fold(false, |odd, byte| odd | is_odd(*byte))
+    bits::is_plain(inner)
 }
 
 #[cold]
