@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use super::{Error, Exit, exit};
 use crate::{
     output::{Format, Look},
-    pipeline::{Folded, Reading},
+    pipeline::{Folded, Reading, Skip},
     source::{self, Found, SourceError},
 };
 
@@ -60,7 +60,7 @@ impl SourceArgs {
             max_line: self.max_line,
             unique: self.unique,
             // Who wants to hear of every bad line wants every line looked at.
-            may_skip: !self.no_skip && !self.strict,
+            skip: (!self.no_skip && !self.strict).then(Skip::default),
         }
     }
 }

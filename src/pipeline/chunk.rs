@@ -20,17 +20,18 @@ pub(super) struct Lines {
     pub then_too_long: bool,
 }
 
-/// Reads the lines that start in a chunk of a file of `size` bytes into `buffer`.
+/// Reads the lines that start in a chunk into `buffer`. Chunks are counted from the start of `part`,
+/// a part of the file on whole lines.
 pub(super) fn read_chunk(
     file: &File,
-    size: u64,
+    part: &Range<u64>,
     chunk: u64,
     max_line: usize,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Lines> {
     // One byte before the chunk tells whether a line starts exactly at its beginning.
-    let from = (chunk * CHUNK).saturating_sub(1);
-    let mut to = ((chunk + 1) * CHUNK).min(size);
+    let from = (part.start + chunk * CHUNK).saturating_sub(u64::from(chunk > 0));
+    let mut to = (part.start + (chunk + 1) * CHUNK).min(part.end);
     buffer.resize((to - from) as usize, 0);
     read_exact_at(file, buffer, from)?;
     let start = match chunk {
@@ -39,13 +40,13 @@ pub(super) fn read_chunk(
     };
     let last = memchr::memrchr(b'\n', &buffer[start..]).map_or(start, |at| start + at + 1);
     // The last line goes on behind the chunk.
-    while last < buffer.len() && to < size {
+    while last < buffer.len() && to < part.end {
         if buffer.len() - last > max_line {
             return Ok(Lines { range: start..last, then_too_long: true });
         }
         let old = buffer.len();
         let more = (old - last).max(16 << 10) as u64;
-        let until = (to + more).min(size);
+        let until = (to + more).min(part.end);
         buffer.resize(old + (until - to) as usize, 0);
         read_exact_at(file, &mut buffer[old..], to)?;
         to = until;

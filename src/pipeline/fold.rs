@@ -2,11 +2,11 @@
 
 use std::thread;
 
-use super::{queue::Queue, tally::Tally, unique::Unique, worker::Worker};
+use super::{queue::Queue, skip::Skip, tally::Tally, unique::Unique, worker::Worker};
 use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
-    filter::Filter,
+    filter::{Filter, Window},
     source::{self, Log, SourceError},
 };
 
@@ -19,13 +19,13 @@ pub struct Reading {
     pub max_line: usize,
     /// Leave out exact repeats of a line.
     pub unique: bool,
-    /// A window of time may pass over what lies outside it.
-    pub may_skip: bool,
+    /// What a window of time may pass over; `None` reads everything.
+    pub skip: Option<Skip>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { threads: 1, max_line: 64 << 20, unique: false, may_skip: true }
+        Reading { threads: 1, max_line: 64 << 20, unique: false, skip: Some(Skip::default()) }
     }
 }
 
@@ -50,7 +50,26 @@ pub fn fold<A: Analysis>(
     filter: &Filter,
     analysis: A,
 ) -> Folded<A::Report> {
-    let queue = Queue::new(logs);
+    let skip = reading.skip.filter(|_| filter.window != Window::default());
+    if let Some(skip) = skip {
+        let folded = read(logs, reading, projection, filter, Some(skip), analysis.clone());
+        if let Some(folded) = folded {
+            return folded;
+        }
+    }
+    read(logs, reading, projection, filter, None, analysis).expect("nothing was passed over")
+}
+
+/// Reads all but what `skip` passes over; `None` if that was not right.
+fn read<A: Analysis>(
+    logs: &[Log],
+    reading: &Reading,
+    projection: &Projection,
+    filter: &Filter,
+    skip: Option<Skip>,
+    analysis: A,
+) -> Option<Folded<A::Report>> {
+    let queue = Queue::new(logs, skip, filter.window);
     let unique = reading.unique.then(Unique::default);
     let work = |mut analysis: A| {
         let mut worker = Worker::new(projection, reading.max_line, unique.as_ref());
@@ -76,7 +95,12 @@ pub fn fold<A: Analysis>(
         whole.merge(part);
         tally.merge(part_tally);
     }
+    if skip.is_some_and(|it| tally.orders().any(|order| it.is_disorder(order))) {
+        return None;
+    }
+    tally.summary.unread_bytes = queue.unread_bytes();
     let (requests, failed) = (tally.requests, tally.take_failed());
     let notes = source::note_of(&tally.take_passed_over()).into_iter().collect();
-    Folded { report: whole.finish(), requests, input: tally.summary(&queue.inputs), failed, notes }
+    let input = tally.summary(&queue.inputs);
+    Some(Folded { report: whole.finish(), requests, input, failed, notes })
 }

@@ -3,8 +3,10 @@
 mod chunk;
 mod fold;
 mod queue;
+mod skip;
 mod tally;
 mod unique;
 mod worker;
 
 pub use fold::{Folded, Reading, fold};
+pub use skip::Skip;

@@ -2,13 +2,16 @@
 
 use std::{
     fs::File,
-    io::{Cursor, Read},
+    io::{self, Cursor, Read},
+    ops::Range,
     sync::{Arc, Mutex},
 };
 
-use super::chunk::CHUNK;
+use super::{chunk::CHUNK, skip::Skip};
 use crate::{
     decode::unwrap,
+    event::Timestamp,
+    filter::Window,
     source::{Archive, Input, Log, Opened, SourceError, read_exact_at},
 };
 
@@ -19,10 +22,12 @@ pub(super) struct Task<'q> {
 }
 
 pub(super) enum Work {
-    /// The lines that start in a chunk of a plain file.
+    /// The lines that start in a chunk of a plain file, or of a part of it on whole lines.
     Chunk {
         file: Arc<File>,
-        size: u64,
+        part: Range<u64>,
+        /// The rest of the file is passed over, which is right only if this is nearly ordered.
+        is_cut: bool,
     },
     /// Lines of something that is read from start to end.
     Lines(Box<dyn Read + Send>),
@@ -54,6 +59,8 @@ pub(super) struct Part {
 /// The inputs of all logs, handed out in order.
 pub(super) struct Queue<'q> {
     pub inputs: Vec<(&'q str, &'q Input)>,
+    skip: Option<Skip>,
+    window: Window,
     state: Mutex<State>,
 }
 
@@ -61,13 +68,16 @@ pub(super) struct Queue<'q> {
 struct State {
     next_input: usize,
     plain: Option<Plain>,
+    /// What was passed over.
+    unread_bytes: u64,
 }
 
 /// A plain file of which chunks are left.
 struct Plain {
     input: usize,
     file: Arc<File>,
-    size: u64,
+    part: Range<u64>,
+    is_cut: bool,
     next_chunk: u64,
 }
 
@@ -75,10 +85,10 @@ struct Plain {
 const SNIFF: usize = 64 << 10;
 
 impl<'q> Queue<'q> {
-    pub(super) fn new(logs: &'q [Log]) -> Queue<'q> {
+    pub(super) fn new(logs: &'q [Log], skip: Option<Skip>, window: Window) -> Queue<'q> {
         let inputs =
             logs.iter().flat_map(|log| log.inputs.iter().map(|it| (log.name.as_str(), it)));
-        Queue { inputs: inputs.collect(), state: Mutex::default() }
+        Queue { inputs: inputs.collect(), skip, window, state: Mutex::default() }
     }
 
     pub(super) fn next(&self) -> Option<Task<'q>> {
@@ -86,9 +96,13 @@ impl<'q> Queue<'q> {
         loop {
             if let Some(plain) = &mut state.plain {
                 let at = self.place(plain.input, plain.next_chunk);
-                let work = Work::Chunk { file: plain.file.clone(), size: plain.size };
+                let work = Work::Chunk {
+                    file: plain.file.clone(),
+                    part: plain.part.clone(),
+                    is_cut: plain.is_cut,
+                };
                 plain.next_chunk += 1;
-                if plain.next_chunk * CHUNK >= plain.size {
+                if plain.part.start + plain.next_chunk * CHUNK >= plain.part.end {
                     state.plain = None;
                 }
                 return Some(Task { at, work });
@@ -101,15 +115,58 @@ impl<'q> Queue<'q> {
                 Ok(opened) => opened,
                 Err(err) => return Some(Task { at, work: Work::Failed(err) }),
             };
-            match prepare(opened) {
+            match self.prepare(source, opened) {
                 Prepared::Plain(file, size) => {
-                    if size > 0 {
-                        state.plain =
-                            Some(Plain { input, file: Arc::new(file), size, next_chunk: 0 });
+                    let skip = self.skip;
+                    let part = skip.map_or(0..size, |it| it.range_of(&file, size, self.window));
+                    let len = part.end - part.start;
+                    state.unread_bytes += size - len;
+                    if len > 0 {
+                        let file = Arc::new(file);
+                        let is_cut = len < size;
+                        state.plain = Some(Plain { input, file, part, is_cut, next_chunk: 0 });
                     }
                 }
+                Prepared::Outside(bytes) => state.unread_bytes += bytes,
                 Prepared::Work(work) => return Some(Task { at, work }),
             }
+        }
+    }
+
+    /// How much a window of time allowed to pass over.
+    pub(super) fn unread_bytes(&self) -> u64 {
+        self.state.lock().expect("no holder panics").unread_bytes
+    }
+
+    /// Tells the shape by the first bytes; they are not lost.
+    fn prepare(&self, source: &Input, opened: Opened) -> Prepared {
+        match opened {
+            Opened::Plain(file, size) => {
+                let mut start = vec![0; SNIFF.min(usize::try_from(size).unwrap_or(SNIFF))];
+                // What cannot be read here fails again, and is told, where the chunk is read.
+                let is_wrapped =
+                    read_exact_at(&file, &mut start, 0).is_ok() && unwrap::is_wrapped(&start);
+                if is_wrapped {
+                    Prepared::Work(Work::Wrapped(Box::new(file)))
+                } else {
+                    Prepared::Plain(file, size)
+                }
+            }
+            Opened::Stream(input) => {
+                let Sniffed { start, failed, rest } = Sniffed::new(input);
+                let is_wrapped = unwrap::is_wrapped(&start);
+                let closed = || Timestamp::parse(source.closed_at()?.as_bytes());
+                if let Some(skip) = self.skip
+                    && !is_wrapped
+                    && let Some(size) = source.stored_size()
+                    && skip.is_outside(&start, self.window, closed())
+                {
+                    return Prepared::Outside(size);
+                }
+                let whole = Box::new(Sniffed { start, failed, rest }.whole());
+                Prepared::Work(if is_wrapped { Work::Wrapped(whole) } else { Work::Lines(whole) })
+            }
+            Opened::Archive(archive) => Prepared::Work(Work::Archive(archive)),
         }
     }
 
@@ -121,45 +178,37 @@ impl<'q> Queue<'q> {
 
 enum Prepared {
     Plain(File, u64),
+    /// Of so many bytes, and none of them within the window.
+    Outside(u64),
     Work(Work),
 }
 
-/// Tells the shape by the first bytes; they are not lost.
-fn prepare(opened: Opened) -> Prepared {
-    match opened {
-        Opened::Plain(file, size) => {
-            let mut start = vec![0; SNIFF.min(usize::try_from(size).unwrap_or(SNIFF))];
-            // What cannot be read here fails again, and is told, where the chunk is read.
-            let is_wrapped =
-                read_exact_at(&file, &mut start, 0).is_ok() && unwrap::is_wrapped(&start);
-            if is_wrapped {
-                Prepared::Work(Work::Wrapped(Box::new(file)))
-            } else {
-                Prepared::Plain(file, size)
-            }
-        }
-        Opened::Stream(input) => {
-            let (is_wrapped, whole) = sniffed(input);
-            let whole = Box::new(whole);
-            Prepared::Work(if is_wrapped { Work::Wrapped(whole) } else { Work::Lines(whole) })
-        }
-        Opened::Archive(archive) => Prepared::Work(Work::Archive(archive)),
+/// A stream whose start was looked at.
+pub(super) struct Sniffed<R> {
+    pub start: Vec<u8>,
+    /// Met after the start.
+    failed: Option<io::Error>,
+    rest: R,
+}
+
+impl<R: Read> Sniffed<R> {
+    pub(super) fn new(mut rest: R) -> Sniffed<R> {
+        let mut start = Vec::new();
+        let failed = rest.by_ref().take(SNIFF as u64).read_to_end(&mut start).err();
+        Sniffed { start, failed, rest }
+    }
+
+    /// The stream from its start. An error stays in it: who reads meets it where it was.
+    pub(super) fn whole(self) -> impl Read {
+        Cursor::new(self.start).chain(Failing(self.failed)).chain(self.rest)
     }
 }
 
-/// Whether a stream is wrapped, and the stream with what was looked at to tell.
-pub(super) fn sniffed<R: Read>(mut input: R) -> (bool, impl Read) {
-    let mut start = Vec::new();
-    // An error stays in the stream: the worker meets it after these bytes.
-    let failed = Failing(input.by_ref().take(SNIFF as u64).read_to_end(&mut start).err());
-    (unwrap::is_wrapped(&start), Cursor::new(start).chain(failed).chain(input))
-}
-
 /// Gives an error that was met before.
-struct Failing(Option<std::io::Error>);
+struct Failing(Option<io::Error>);
 
 impl Read for Failing {
-    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         self.0.take().map_or(Ok(0), Err)
     }
 }

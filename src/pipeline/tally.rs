@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::{Part, Place};
+use super::{
+    queue::{Part, Place},
+    skip::Order,
+};
 use crate::{
     decode::{Head, InputSummary, Skipped},
     source::{Input, Leftover, SourceError},
@@ -17,6 +20,8 @@ pub(super) struct Tally {
     skipped: Vec<(Part, u64, String, String)>,
     /// How many lines each part has, to tell the number of a line in its file.
     lines: Vec<(Part, u64)>,
+    /// The parts of inputs of which the rest was passed over.
+    orders: Vec<(Part, Order)>,
     /// By input.
     failed: Vec<(usize, SourceError)>,
     /// Inputs that could not even be opened.
@@ -56,6 +61,17 @@ impl Tally {
         self.lines.push((part, lines));
     }
 
+    pub(super) fn ordered(&mut self, part: Part, order: Order) {
+        self.orders.push((part, order));
+    }
+
+    /// How ordered each input is of which the rest was passed over, once all parts are merged.
+    pub(super) fn orders(&mut self) -> impl Iterator<Item = Order> {
+        self.orders.sort_by_key(|(part, _)| *part);
+        let inputs = self.orders.chunk_by(|(a, _), (b, _)| a.input == b.input);
+        inputs.map(|it| it.iter().fold(Order::default(), |order, (_, next)| order.then(*next)))
+    }
+
     pub(super) fn fail(&mut self, input: usize, err: SourceError) {
         self.failed.push((input, err));
     }
@@ -93,6 +109,7 @@ impl Tally {
         self.skipped.sort();
         self.skipped.truncate(SAMPLES);
         self.lines.extend(other.lines);
+        self.orders.extend(other.orders);
         self.failed.extend(other.failed);
         self.unopened.extend(other.unopened);
         self.members.extend(other.members);

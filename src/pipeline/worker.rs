@@ -2,7 +2,8 @@
 
 use super::{
     chunk::{LineStream, read_chunk},
-    queue::{Part, Place, Task, Work, sniffed},
+    queue::{Part, Place, Sniffed, Task, Work},
+    skip::Order,
     tally::Tally,
     unique::Unique,
 };
@@ -18,7 +19,17 @@ pub(super) struct Worker<'p> {
     max_line: usize,
     unique: Option<&'p Unique>,
     buffer: Vec<u8>,
+    /// If this piece is of a file that is not read whole.
+    cut: Option<Cut>,
     pub tally: Tally,
+}
+
+/// What must be known of a part of a file.
+struct Cut {
+    /// Where it begins.
+    from: u64,
+    /// The order of the lines of this piece.
+    order: Order,
 }
 
 /// An event in a piece of work.
@@ -36,7 +47,8 @@ impl<'p> Worker<'p> {
         unique: Option<&'p Unique>,
     ) -> Worker<'p> {
         let reader = Reader::new(projection);
-        Worker { reader, projection, max_line, unique, buffer: Vec::new(), tally: Tally::default() }
+        let tally = Tally::default();
+        Worker { reader, projection, max_line, unique, buffer: Vec::new(), cut: None, tally }
     }
 
     /// Reads a piece and gives its events to `sink`.
@@ -45,9 +57,10 @@ impl<'p> Worker<'p> {
         let result = match task.work {
             Work::Failed(err) => return self.tally.unopened(at.part.input, err),
             Work::Archive(archive) => return self.archive(at, archive, sink),
-            Work::Chunk { file, size } => {
+            Work::Chunk { file, part, is_cut } => {
+                self.cut = is_cut.then(|| Cut { from: part.start, order: Order::default() });
                 let mut buffer = std::mem::take(&mut self.buffer);
-                let result = read_chunk(&file, size, at.part.chunk, self.max_line, &mut buffer)
+                let result = read_chunk(&file, &part, at.part.chunk, self.max_line, &mut buffer)
                     .map(|lines| {
                         let text = &buffer[lines.range];
                         let n = self.lines(at, 0, text, sink);
@@ -61,6 +74,9 @@ impl<'p> Worker<'p> {
                         }
                     });
                 self.buffer = buffer;
+                if let Some(cut) = self.cut.take() {
+                    self.tally.ordered(at.part, cut.order);
+                }
                 result
             }
             Work::Lines(input) => self.stream(at, input, sink),
@@ -77,10 +93,10 @@ impl<'p> Worker<'p> {
         let left = archive.each(&mut |member| {
             let part = Part { member: logs.len() as u64, ..at.part };
             let at = Place { log: member.log, name: member.name, part };
-            let (is_wrapped, mut content) = sniffed(member.content);
-            let result = match is_wrapped {
-                true => self.wrapped(at, &mut content, sink),
-                false => self.stream(at, content, sink),
+            let content = Sniffed::new(member.content);
+            let result = match unwrap::is_wrapped(&content.start) {
+                true => self.wrapped(at, &mut content.whole(), sink),
+                false => self.stream(at, content.whole(), sink),
             };
             if let Err(err) = result {
                 self.tally.fail(part.input, SourceError::new(member.name, err));
@@ -192,18 +208,18 @@ impl<'p> Worker<'p> {
             self.item(spot.at, item, sink);
         });
         if !is_known {
-            self.tally.skip(spot.at, spot.line, reason);
+            self.skip(spot.at, spot.line, reason);
         }
     }
 
     fn item<S: FnMut(&Record<'_>)>(&mut self, at: Place<'_>, item: unwrap::Item<'_>, sink: &mut S) {
         match item {
-            unwrap::Item::Skipped { line, reason } => self.tally.skip(at, line, reason),
+            unwrap::Item::Skipped { line, reason } => self.skip(at, line, reason),
             unwrap::Item::Event { json, line, is_truncated, host } => {
                 let spot = Spot { at: Place { log: host.unwrap_or(at.log), ..at }, line };
                 match self.event(spot, json, &mut Vec::new(), sink) {
                     Ok(()) => self.tally.summary.truncated += u64::from(is_truncated),
-                    Err(reason) => self.tally.skip(spot.at, spot.line, reason),
+                    Err(reason) => self.skip(spot.at, spot.line, reason),
                 }
             }
         }
@@ -219,6 +235,9 @@ impl<'p> Worker<'p> {
         sink: &mut S,
     ) -> Result<(), String> {
         let head = self.reader.read(json, found)?;
+        if let (Some(cut), Some(time)) = (&mut self.cut, head.stage_timestamp) {
+            cut.order = cut.order.then(Order::of(time));
+        }
         if self.unique.is_some_and(|it| !it.insert(json)) {
             self.tally.summary.duplicates += 1;
             return Ok(());
@@ -226,15 +245,23 @@ impl<'p> Worker<'p> {
         let record = Record::new(spot.at.log, json, head, self.projection, found);
         sink(&record);
         match record.rejection() {
-            Some(reason) => self.tally.skip(spot.at, spot.line, reason),
+            Some(reason) => self.skip(spot.at, spot.line, reason),
             None => self.tally.event(head),
         }
         Ok(())
     }
 
+    #[cold]
+    fn skip(&mut self, at: Place<'_>, line: u64, mut reason: String) {
+        if let Some(Cut { from: from @ 1.., .. }) = self.cut {
+            reason += &format!(" (line counted from byte {from}, where reading began)");
+        }
+        self.tally.skip(at, line, reason);
+    }
+
     fn too_long(&mut self, spot: Spot<'_>) {
         let reason = format!("longer than {} bytes: left out (--max-line)", self.max_line);
-        self.tally.skip(spot.at, spot.line, reason);
+        self.skip(spot.at, spot.line, reason);
     }
 }
 

@@ -88,6 +88,12 @@ impl Input {
         rotation::closed_at(name)
     }
 
+    /// How many bytes it is stored in, if it is a file of its own.
+    pub fn stored_size(&self) -> Option<u64> {
+        let Place::File(path) = &self.place else { return None };
+        fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.len())
+    }
+
     fn file(&self, path: &Path) -> io::Result<Opened> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
