@@ -328,6 +328,8 @@ mod tests {
         folder
     }
 
+    // A filter has more than a window.
+    #[allow(clippy::needless_update)]
     fn counted(
         paths: &[PathBuf],
         (since, until): (Option<i64>, Option<i64>),
