@@ -10,7 +10,7 @@ use std::{
 use super::{
     Archive, Input, Log, Place, SourceError,
     compression::{Content, Peeked, unpack},
-    rotation::{Age, LogNames, Rotated},
+    rotation::{Age, LogNames, Rotated, Siblings},
     sniff::{self, Look},
 };
 
@@ -205,21 +205,13 @@ fn look(path: &Path) -> io::Result<Look> {
 /// another server's.
 fn grouped(inputs: Vec<(PathBuf, Place)>) -> Vec<Log> {
     let mut names = LogNames::default();
-    let mut logs: Vec<(String, Vec<(Age, Input)>)> = Vec::new();
-    let mut index: HashMap<String, usize> = HashMap::new();
+    let mut siblings = Siblings::default();
     for (path, place) in inputs {
         let (live, identity, age) = log_of(&path);
-        let at = *index.entry(identity.clone()).or_insert_with(|| {
-            logs.push((names.name(&live, &identity), Vec::new()));
-            logs.len() - 1
-        });
-        logs[at].1.push((age, Input { name: path.display().to_string(), place }));
+        let input = Input { name: path.display().to_string(), place };
+        siblings.add(&identity, || names.name(&live, &identity), age, input);
     }
-    let oldest_first = |(name, mut inputs): (String, Vec<(Age, Input)>)| {
-        inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Log { name, inputs: inputs.into_iter().map(|(_, input)| input).collect() }
-    };
-    logs.into_iter().map(oldest_first).collect()
+    siblings.logs()
 }
 
 /// The path of the live file of a file's log as a person sees it, the same for the machine, and the

@@ -9,6 +9,7 @@ use std::{
 mod archive;
 mod compression;
 mod error;
+mod expand;
 mod local;
 mod positioned;
 mod rotation;
@@ -16,6 +17,7 @@ mod sniff;
 
 pub use archive::{Archive, Leftover, Member};
 pub use error::SourceError;
+pub use expand::expand;
 pub use local::{Found, find, note_of};
 pub use positioned::read_exact_at;
 

@@ -5,6 +5,8 @@ use std::{
     collections::{HashMap, hash_map::Entry},
 };
 
+use super::{Input, Log};
+
 /// What a file's name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rotated {
@@ -77,6 +79,43 @@ impl LogNames {
             }
         });
         free.unwrap_or(identity).to_owned()
+    }
+}
+
+/// Files that are gathered into logs.
+#[derive(Default)]
+pub(super) struct Siblings {
+    logs: Vec<(String, Vec<(Age, Input)>)>,
+    index: HashMap<String, usize>,
+}
+
+impl Siblings {
+    /// Adds a file to the log with this `identity`; `name` names a new one.
+    pub(super) fn add(
+        &mut self,
+        identity: &str,
+        name: impl FnOnce() -> String,
+        age: Age,
+        input: Input,
+    ) {
+        let at = *self.index.entry(identity.to_owned()).or_insert_with(|| {
+            self.logs.push((name(), Vec::new()));
+            self.logs.len() - 1
+        });
+        self.logs[at].1.push((age, input));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
+    /// The logs in the order they were met, the files of each from the oldest on.
+    pub(super) fn logs(self) -> Vec<Log> {
+        let sorted = |(name, mut inputs): (String, Vec<(Age, Input)>)| {
+            inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Log { name, inputs: inputs.into_iter().map(|(_, input)| input).collect() }
+        };
+        self.logs.into_iter().map(sorted).collect()
     }
 }
 
