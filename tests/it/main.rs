@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod guide;
 mod sources;
 mod tidy;
