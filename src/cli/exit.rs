@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use crate::source::SourceError;
+use crate::{filter::FilterError, source::SourceError};
 
 /// How a command ended that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ impl From<Exit> for ExitCode {
 pub enum Error {
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -37,6 +39,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Source(err) => err.hint(),
+            Error::Filter(err) => err.hint.map(str::to_owned),
             Error::Output(_) => None,
         }
     }
@@ -59,7 +62,8 @@ pub fn warn(err: &Error) {
         text += &format!(": {it}");
         cause = it.source();
     }
-    say(&text);
+    // A filter's caret stands on a line of its own.
+    text.lines().for_each(say);
     if let Some(hint) = err.hint() {
         say(&format!("hint: {hint}"));
     }

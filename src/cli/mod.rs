@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod args;
 mod exit;
+mod filter_args;
 mod stats;
 
 pub use exit::{Error, Exit, report};

@@ -5,12 +5,12 @@ use std::io::Write;
 use super::{
     Error, Exit,
     args::{OutputArgs, SourceArgs},
+    filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
     analysis::stats::{Counted, Question, Sort, Stats},
     decode::Projection,
     event::Key,
-    filter::Filter,
     output, pipeline,
 };
 
@@ -47,6 +47,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
     max_groups: usize,
     #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -64,7 +66,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         interval: args.interval,
     };
     let stats = Stats::new(question, &mut projection);
-    let filter = Filter::default();
+    let filter = args.filter.build(now(), &mut projection)?;
+    warn_of_unknown_keys(projection.keys(), &mut std::io::stderr());
     let sources = args.source.sources()?;
     let mut folded =
         pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, stats);

@@ -1,0 +1,102 @@
+//! The flags that choose events, and the filter they become.
+
+use std::io::Write;
+
+use crate::{
+    decode::Projection,
+    event::{Key, Timestamp},
+    filter::{self, Filter, FilterError, Window},
+};
+
+/// Which events.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Which events")]
+pub struct FilterArgs {
+    /// From this time on: a duration back from now (15m, 2h30m, 1d, 1w) or a time (2026-01-02 03:04, UTC)
+    #[arg(long, value_name = "D|T")]
+    pub since: Option<String>,
+    /// Up to this time, inclusive
+    #[arg(long, value_name = "D|T")]
+    pub until: Option<String>,
+    /// Events for which this holds: KEY=V, !=, >=, <=, >, <, += (contains), -=, =~ (regular expression), !~,
+    /// KEY in (A,B), KEY notin (A,B), KEY, !KEY; repeatable, all must hold
+    #[arg(short = 'F', long = "filter", value_name = "EXPR")]
+    pub filters: Vec<String>,
+    /// Events for which this expression of CEL over `event` is true
+    #[arg(long = "where", value_name = "CEL")]
+    pub expressions: Vec<String>,
+    /// Requests in this namespace
+    #[arg(short, long, value_name = "N")]
+    pub namespace: Option<String>,
+    /// Requests by this user, or service account as NAMESPACE/NAME, also when impersonated
+    #[arg(long, value_name = "NAME")]
+    pub subject: Option<String>,
+    /// Requests with this verb; several with commas
+    #[arg(long, value_name = "V")]
+    pub verb: Option<String>,
+    /// Requests for this resource: pods, pods/exec, pods/* (both), deployments.apps; several with commas
+    #[arg(short, long, value_name = "R[/SUB][.GROUP]")]
+    pub resource: Option<String>,
+    /// Requests answered with this code: 403, 4xx; several with commas
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<String>,
+}
+
+impl FilterArgs {
+    /// The filter, and the keys it needs asked for in `projection`. `now` is what durations go back from.
+    ///
+    /// # Errors
+    /// The first flag that cannot be read.
+    pub fn build(
+        &self,
+        now: Timestamp,
+        projection: &mut Projection,
+    ) -> Result<Filter, FilterError> {
+        let mut filter = Filter::within(self.window(now)?);
+        if let Some(verb) = &self.verb {
+            filter = filter.and(filter::verb(verb, projection));
+        }
+        if let Some(namespace) = &self.namespace {
+            filter = filter.and(filter::namespace(namespace, projection));
+        }
+        if let Some(resource) = &self.resource {
+            filter = filter.and(filter::resource(resource, projection)?);
+        }
+        if let Some(code) = &self.code {
+            filter = filter.and(filter::code(code, projection)?);
+        }
+        if let Some(subject) = &self.subject {
+            filter = filter.and(filter::subject(subject, projection));
+        }
+        for text in &self.filters {
+            filter = filter.and(filter::parse(text, projection)?);
+        }
+        for text in &self.expressions {
+            filter = filter.and_where(text)?;
+        }
+        Ok(filter)
+    }
+
+    /// The window alone, for what belongs to a window by overlapping it.
+    ///
+    /// # Errors
+    /// If one of its ends cannot be read.
+    pub fn window(&self, now: Timestamp) -> Result<Window, FilterError> {
+        Window::new(self.since.as_deref(), self.until.as_deref(), now)
+    }
+}
+
+/// Tells of keys that no event has, with the one that may have been meant.
+pub fn warn_of_unknown_keys(keys: &[Key], err: &mut dyn Write) {
+    for key in keys {
+        let Some(like) = filter::unknown_field(key) else { continue };
+        let like = like.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
+        // Where standard error is gone, nobody reads warnings.
+        let _ = writeln!(err, "warning: `{key}` is no field of an audit event{like}");
+    }
+}
+
+/// The time that durations go back from.
+pub fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}
