@@ -349,7 +349,7 @@ mod tests {
         };
         let stats = Stats::new(question, &mut projection);
         let window = Window { since: since.map(Timestamp), until: until.map(Timestamp) };
-        let filter = Filter { window, ..Filter::default() };
+        let filter = Filter::within(window);
         let reading = Reading { threads: 2, skip, ..Reading::default() };
         let found = source::find(paths);
         let folded = fold(&found.logs, &reading, &projection, &filter, stats);
