@@ -276,6 +276,34 @@ fn the_same_file_twice() {
     check(files, ". --unique", "5 events of 2 files in 1 logs\nexit 0");
 }
 
+/// Rotated files outside the window are passed over: plain ones by their lines, packed ones by name.
+#[test]
+fn windows_of_time() {
+    let day = |n: u8| {
+        let text = String::from_utf8(log(500)).unwrap();
+        text.replace("2026-11-22", &format!("2026-11-{n:02}")).into_bytes()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let packed = gzip(&day(20));
+    fs::write(folder.path().join("audit-2026-11-21T00-00-00.000.log.gz"), &packed).unwrap();
+    fs::write(folder.path().join("audit-2026-11-22T00-00-00.000.log"), day(21)).unwrap();
+    fs::write(folder.path().join("audit.log"), day(22)).unwrap();
+    let unread = |args: &str| {
+        let output = run(folder.path(), args, b"");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (report["total"]["matched"].clone(), report["input"]["unreadBytes"].as_u64().unwrap())
+    };
+    let (old, middle) = (packed.len() as u64, day(21).len() as u64);
+    assert_eq!(unread(". --since 2026-11-22"), (500.into(), old + middle));
+    assert_eq!(
+        unread(". --since 2026-11-21T01:00:00Z --until 2026-11-21T23:00:00Z"),
+        (500.into(), old + middle)
+    );
+    assert_eq!(unread(". --since 2026-11-22 --no-skip"), (500.into(), 0));
+    assert_eq!(unread(". --since 2026-11-22 --strict"), (500.into(), 0));
+    assert_eq!(unread("."), (1500.into(), 0));
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{PermissionsExt, symlink};
