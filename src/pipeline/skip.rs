@@ -47,8 +47,9 @@ struct Probe {
     time: Timestamp,
 }
 
-/// How far a line is looked for, and how many lines that are no events are passed on the way.
-const MOST: usize = 1 << 20;
+/// How far an event is looked for: past the rest of a line with a list of everything in its body, and
+/// past lines that are no events.
+const MOST: usize = 16 << 20;
 
 impl Skip {
     /// The part of a plain file, on whole lines, that may hold lines within `window`. In doubt all
@@ -387,6 +388,20 @@ mod tests {
         assert_eq!(share((None, Some(-5_000))), 1.0);
         // Inside out.
         assert!(share((Some(400_000), Some(100_000))) > 0.5);
+    }
+
+    #[test]
+    fn a_line_longer_than_a_probe() {
+        let folder = tempfile::tempdir().unwrap();
+        let body = format!(r#"{{"requestObject":"{}","#, "x".repeat(300_000));
+        let text = |it: usize| match it {
+            500 => line(it, it as i64 * 500).replacen('{', &body, 1) + "\n",
+            _ => line(it, it as i64 * 500) + "\n",
+        };
+        fs::write(folder.path().join("audit.log"), (0..1_000).map(text).collect::<String>())
+            .unwrap();
+        assert!(unread(&folder, (Some(400_000), None)) > 400_000);
+        assert!(unread(&folder, (Some(250_000), Some(250_000))) > 100_000);
     }
 
     #[test]

@@ -98,8 +98,12 @@ impl Pass<'_> {
                     self.left.failed.push(SourceError::new(name, err));
                     break true;
                 }
-                Ok(Some(entry)) => {
-                    if entry.is_file && !self.member(&format!("{name}!{}", entry.path), tar) {
+                Ok(Some(Entry { kind: Kind::Other, .. })) => {}
+                Ok(Some(Entry { kind: Kind::Sparse, path })) => {
+                    self.left.passed_over.push(format!("{name}!{path}"));
+                }
+                Ok(Some(Entry { kind: Kind::File, path })) => {
+                    if !self.member(&format!("{name}!{path}"), tar) {
                         break false;
                     }
                 }
@@ -154,7 +158,15 @@ struct Tar<R> {
 struct Entry {
     /// As it stands in the archive; it may begin with `/` or hold `..`.
     path: String,
-    is_file: bool,
+    kind: Kind,
+}
+
+enum Kind {
+    File,
+    /// A file whose holes GNU tar left out: not put together here.
+    Sparse,
+    /// A folder, a link, a device.
+    Other,
 }
 
 const BLOCK: usize = 512;
@@ -193,8 +205,12 @@ impl<R: Read> Tar<R> {
             } else if !kind.is_pax_global_extensions() && !kind.is_gnu_longlink() {
                 let path = long_name.unwrap_or_else(|| header.path_bytes().into_owned());
                 let path = String::from_utf8_lossy(&path).into_owned();
-                let is_file = kind.is_file() || kind.is_contiguous();
-                return Ok(Some(Entry { path, is_file }));
+                let kind = match kind {
+                    it if it.is_file() || it.is_contiguous() => Kind::File,
+                    it if it.is_gnu_sparse() => Kind::Sparse,
+                    _ => Kind::Other,
+                };
+                return Ok(Some(Entry { path, kind }));
             }
         }
     }
