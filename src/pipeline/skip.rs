@@ -33,7 +33,7 @@ impl Default for Skip {
             slack: 5 * 60 * 1_000_000,
             cut_above: 64 << 20,
             sample_every: 4 << 20,
-            samples: (16, 1024),
+            samples: (16, 256),
             probe: 16 << 10,
         }
     }
