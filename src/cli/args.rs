@@ -2,18 +2,26 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use super::{Error, Exit, exit};
+use super::{Error, Exit, cluster_args::ClusterArgs, exit};
 use crate::{
+    event::Timestamp,
+    filter::Window,
     output::{Format, Look},
     pipeline::{Folded, Reading, Skip},
-    source::{self, Found, SourceError},
+    source::{
+        self, Found, SourceError,
+        node::{self, NodeQuery, Span},
+    },
 };
+
+/// How our own requests begin to name themselves, in any version (see `cluster::USER_AGENT`).
+const OWN_AGENT: &str = "kubectl-audit/";
 
 /// Where events come from.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which logs")]
 pub struct SourceArgs {
-    /// Files, folders, `-` for standard input
+    /// Files, folders, `-` for standard input [default: the control-plane nodes of the cluster]
     ///
     /// In a folder every audit log is read, in the folders below it too. gzip, zstd and tar are
     /// recognized by their first bytes. Rotated files beside their log are one log with it.
@@ -34,19 +42,56 @@ pub struct SourceArgs {
     /// Read everything, also what --since and --until allow to pass over
     #[arg(long)]
     pub no_skip: bool,
+    #[command(flatten)]
+    pub nodes: NodeArgs,
+}
+
+/// Which logs of the cluster, where no PATH is given.
+#[derive(Debug, clap::Args)]
+pub struct NodeArgs {
+    /// Without a PATH: read the log of this node only; repeatable
+    #[arg(long = "node", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Without a PATH: where the log is on its node [default: looked for]
+    #[arg(long, value_name = "FILE")]
+    pub log_path: Option<String>,
+    /// Without a PATH: also show the requests with which the logs are read
+    #[arg(long)]
+    pub include_self: bool,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+impl NodeArgs {
+    /// Finds the logs of the cluster that is chosen.
+    ///
+    /// # Errors
+    /// If there is no cluster, or its nodes cannot be found.
+    pub fn find(&self, window: Window) -> Result<Found, Error> {
+        let time = |it: Option<Timestamp>| it.and_then(Timestamp::to_jiff);
+        let query = NodeQuery {
+            nodes: self.names.clone(),
+            log_path: self.log_path.clone(),
+            span: Span { since: time(window.since), until: time(window.until) },
+        };
+        let cluster = self.cluster.connect()?;
+        Ok(node::find(&cluster, &query).map_err(SourceError::Node)?)
+    }
 }
 
 impl SourceArgs {
-    /// The logs that are named. What was left out of folders, and what could not be looked at, is
-    /// told on standard error.
+    /// The logs that are named, or else those of the cluster. What was left out of folders, and what
+    /// could not be looked at, is told on standard error. What is outside the window of time does not
+    /// travel over the network.
     ///
     /// # Errors
     /// If nothing is left to read.
-    pub fn sources(&self) -> Result<Sources, Error> {
-        if self.paths.is_empty() {
-            return Err(SourceError::NothingNamed.into());
-        }
-        let Found { logs, notes, failed } = source::find(&self.paths);
+    pub fn sources(&self, window: Window) -> Result<Sources, Error> {
+        let skip = if self.may_skip() { window } else { Window::default() };
+        let Found { logs, notes, failed } = match self.paths.is_empty() {
+            true => self.nodes.find(skip)?,
+            false => source::find(&self.paths),
+        };
         notes.iter().for_each(|it| exit::note(it));
         let has_failed = !failed.is_empty();
         report(failed, logs.is_empty())?;
@@ -59,9 +104,15 @@ impl SourceArgs {
             threads: self.threads.map_or_else(cores, NonZeroUsize::get),
             max_line: self.max_line,
             unique: self.unique,
-            // Who wants to hear of every bad line wants every line looked at.
-            skip: (!self.no_skip && !self.strict).then(Skip::default),
+            skip: self.may_skip().then(Skip::default),
+            // What stands in a file is told as it stands there.
+            leave_out: (self.paths.is_empty() && !self.nodes.include_self).then_some(OWN_AGENT),
         }
+    }
+
+    /// Who wants to hear of every bad line wants every line looked at.
+    fn may_skip(&self) -> bool {
+        !self.no_skip && !self.strict
     }
 }
 

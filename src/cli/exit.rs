@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use crate::{filter::FilterError, source::SourceError};
+use crate::{cluster::ClusterError, filter::FilterError, source::SourceError};
 
 /// How a command ended that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Error {
     Source(#[from] SourceError),
     #[error(transparent)]
     Filter(#[from] FilterError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -40,6 +42,7 @@ impl Error {
         match self {
             Error::Source(err) => err.hint(),
             Error::Filter(err) => err.hint.map(str::to_owned),
+            Error::Cluster(err) => err.hint(),
             Error::Output(_) => None,
         }
     }

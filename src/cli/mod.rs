@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{Parser, Subcommand};
 
 mod args;
+mod cluster_args;
 mod exit;
 mod filter_args;
 mod stats;

@@ -68,7 +68,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let stats = Stats::new(question, &mut projection);
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut std::io::stderr());
-    let sources = args.source.sources()?;
+    let sources = args.source.sources(filter.window)?;
     let mut folded =
         pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, stats);
     let exit = sources.exit(&mut folded)?;

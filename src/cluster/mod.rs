@@ -18,6 +18,8 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 mod connection;
 mod error;
+#[cfg(test)]
+pub mod fake;
 
 pub use connection::{Connection, Impersonate};
 pub use error::ClusterError;
@@ -111,7 +113,27 @@ impl Cluster {
     where
         K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + fmt::Debug,
     {
-        let api = Api::<K>::all(self.0.client.clone());
+        self.pages(Api::all(self.0.client.clone()), labels)
+    }
+
+    /// As [`list`](Cluster::list), in one namespace.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked, or refuses.
+    pub fn list_in<K>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + serde::de::DeserializeOwned
+            + fmt::Debug,
+    {
+        self.pages(Api::namespaced(self.0.client.clone(), namespace), Some(labels))
+    }
+
+    fn pages<K>(&self, api: Api<K>, labels: Option<&str>) -> Result<Vec<K>, ClusterError>
+    where
+        K: Clone + serde::de::DeserializeOwned + fmt::Debug,
+    {
         let mut params = ListParams::default().limit(500);
         params.label_selector = labels.map(str::to_owned);
         let mut all = Vec::new();

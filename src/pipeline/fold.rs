@@ -21,11 +21,20 @@ pub struct Reading {
     pub unique: bool,
     /// What a window of time may pass over; `None` reads everything.
     pub skip: Option<Skip>,
+    /// Leave out requests for node logs made by this user agent: ours, which write into the very
+    /// log that they read.
+    pub leave_out: Option<&'static str>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { threads: 1, max_line: 64 << 20, unique: false, skip: Some(Skip::default()) }
+        Reading {
+            threads: 1,
+            max_line: 64 << 20,
+            unique: false,
+            skip: Some(Skip::default()),
+            leave_out: None,
+        }
     }
 }
 
@@ -72,7 +81,7 @@ fn read<A: Analysis>(
     let queue = Queue::new(logs, skip, filter.window);
     let unique = reading.unique.then(Unique::default);
     let work = |mut analysis: A| {
-        let mut worker = Worker::new(projection, reading.max_line, unique.as_ref());
+        let mut worker = Worker::new(projection, reading, unique.as_ref());
         while let Some(task) = queue.next() {
             worker.run(task, &mut |record| {
                 if filter.matches(record) {

@@ -2,6 +2,7 @@
 
 mod chunk;
 mod fold;
+mod own;
 mod queue;
 mod skip;
 mod tally;

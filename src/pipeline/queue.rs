@@ -115,6 +115,7 @@ impl<'q> Queue<'q> {
                 Ok(opened) => opened,
                 Err(err) => return Some(Task { at, work: Work::Failed(err) }),
             };
+            state.unread_bytes += source.unread();
             match self.prepare(source, opened) {
                 Prepared::Plain(file, size) => {
                     let skip = self.skip;

@@ -2,6 +2,8 @@
 
 use super::{
     chunk::{LineStream, read_chunk},
+    fold::Reading,
+    own::Own,
     queue::{Part, Place, Sniffed, Task, Work},
     skip::Order,
     tally::Tally,
@@ -18,6 +20,7 @@ pub(super) struct Worker<'p> {
     projection: &'p Projection,
     max_line: usize,
     unique: Option<&'p Unique>,
+    own: Option<Own>,
     buffer: Vec<u8>,
     /// If this piece is of a file that is not read whole.
     cut: Option<Cut>,
@@ -43,12 +46,19 @@ struct Spot<'q> {
 impl<'p> Worker<'p> {
     pub(super) fn new(
         projection: &'p Projection,
-        max_line: usize,
+        reading: &Reading,
         unique: Option<&'p Unique>,
     ) -> Worker<'p> {
-        let reader = Reader::new(projection);
-        let tally = Tally::default();
-        Worker { reader, projection, max_line, unique, buffer: Vec::new(), cut: None, tally }
+        Worker {
+            reader: Reader::new(projection),
+            projection,
+            max_line: reading.max_line,
+            unique,
+            own: reading.leave_out.map(Own::by),
+            buffer: Vec::new(),
+            cut: None,
+            tally: Tally::default(),
+        }
     }
 
     /// Reads a piece and gives its events to `sink`.
@@ -243,6 +253,9 @@ impl<'p> Worker<'p> {
             return Ok(());
         }
         let record = Record::new(spot.at.log, json, head, self.projection, found);
+        if self.own.as_ref().is_some_and(|it| it.is_own(&record)) {
+            return Ok(());
+        }
         sink(&record);
         match record.rejection() {
             Some(reason) => self.skip(spot.at, spot.line, reason),

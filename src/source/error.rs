@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::compression::PackingError;
+use super::{compression::PackingError, node::NodeLogError};
 
 /// An input that cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("no logs are named")]
-    NothingNamed,
+    #[error(transparent)]
+    Node(#[from] NodeLogError),
     #[error("there is no `{name}`")]
     Missing { name: String },
     #[error("no permission to read `{name}`")]
@@ -34,6 +34,10 @@ pub enum SourceError {
 impl SourceError {
     /// What `err`, met when opening or reading the input `name`, says about it.
     pub fn new(name: &str, err: io::Error) -> SourceError {
+        let err = match err.downcast::<NodeLogError>() {
+            Ok(node) => return SourceError::Node(node),
+            Err(err) => err,
+        };
         let name = name.to_owned();
         let packing = err.get_ref().and_then(|it| it.downcast_ref::<PackingError>());
         match (err.kind(), packing) {
@@ -51,9 +55,6 @@ impl SourceError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            SourceError::NothingNamed => {
-                "give files or folders, or `-` for standard input".into()
-            }
             SourceError::Missing { .. } => {
                 "check the path; on a kubeadm node audit logs are often under /var/log/kubernetes/audit/".into()
             }
@@ -75,6 +76,7 @@ impl SourceError {
             SourceError::Truncated { .. } | SourceError::Damaged { .. } => {
                 "what could be read before that was used; copy the file again to have all of it".into()
             }
+            SourceError::Node(err) => return err.hint(),
             SourceError::Io { .. } => return None,
         })
     }

@@ -11,6 +11,7 @@ mod compression;
 mod error;
 mod expand;
 mod local;
+pub mod node;
 mod positioned;
 mod rotation;
 mod sniff;
@@ -20,6 +21,8 @@ pub use error::SourceError;
 pub use expand::expand;
 pub use local::{Found, find, note_of};
 pub use positioned::read_exact_at;
+
+use node::NodeFile;
 
 use compression::{Bytes, Content, Packing, START, unpack};
 
@@ -43,6 +46,8 @@ pub struct Input {
 pub enum Place {
     File(PathBuf),
     Stdin,
+    /// A file on a control-plane node.
+    Node(NodeFile),
     /// An entry of an archive, and of the archives in it, counted from 0.
     Member {
         archive: PathBuf,
@@ -77,6 +82,10 @@ impl Input {
                 }
                 self.file(path).map_err(failed)
             }
+            Place::Node(file) => {
+                let bytes = file.open().map_err(SourceError::Node)?;
+                self.unpacked(Box::new(bytes)).map_err(failed)
+            }
             Place::Member { archive, entries } => {
                 self.member(archive, entries).map(Opened::Stream).map_err(failed)
             }
@@ -94,6 +103,14 @@ impl Input {
     pub fn stored_size(&self) -> Option<u64> {
         let Place::File(path) = &self.place else { return None };
         fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.len())
+    }
+
+    /// Bytes that a window of time allowed to pass over before it was opened.
+    pub fn unread(&self) -> u64 {
+        match &self.place {
+            Place::Node(file) => file.unread(),
+            _ => 0,
+        }
     }
 
     fn file(&self, path: &Path) -> io::Result<Opened> {

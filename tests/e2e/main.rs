@@ -5,5 +5,6 @@
 //! played once for all of them, `cluster` the programs to run.
 
 mod cluster;
+mod nodes;
 mod stats;
 mod story;

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Counts by user, verb, resource, subresource and code.
-const KEYS: &str =
+pub const KEYS: &str =
     "user.username,verb,objectRef.resource,objectRef.subresource,responseStatus.code";
 
 /// Compares counts with the requests of the story.

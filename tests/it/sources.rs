@@ -152,8 +152,9 @@ fn standard_input() {
 fn nothing_named() {
     check(
         &[],
-        "",
-        "error: no logs are named\nhint: give files or folders, or `-` for standard input\nexit 2",
+        "--kubeconfig=none",
+        "error: no cluster is configured\nhint: name log files or folders, or a cluster with \
+         --kubeconfig, --context or KUBECONFIG\nexit 2",
     );
 }
 

@@ -1,0 +1,177 @@
+//! A server for tests that answers as a real API server and kubelet were recorded to.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    ops::Range,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use super::{Cluster, Connection};
+
+/// What the server holds, and what happens to it while it is asked.
+#[derive(Default)]
+pub struct State {
+    /// API paths (without a query) and what they answer.
+    pub answers: BTreeMap<String, (u16, String)>,
+    /// Files of nodes: `NODE/PATH` below /var/log.
+    pub files: Files,
+    /// Cuts the next download after so many bytes, and does something to the files then.
+    pub cut: Option<(u64, Mishap)>,
+    /// Body bytes sent so far.
+    pub sent: u64,
+    /// Headers of the requests so far.
+    pub requests: Vec<String>,
+}
+
+/// Files by their path.
+pub type Files = BTreeMap<String, File>;
+
+/// What happens to the files while one of them is read.
+pub type Mishap = fn(&mut Files);
+
+/// A file, or what stands for one that is too big to keep.
+#[derive(Clone)]
+pub enum File {
+    Text(Vec<u8>),
+    Made { size: u64, bytes: fn(Range<u64>) -> Vec<u8> },
+}
+
+impl File {
+    fn size(&self) -> u64 {
+        match self {
+            File::Text(text) => text.len() as u64,
+            File::Made { size, .. } => *size,
+        }
+    }
+
+    fn bytes(&self, range: Range<u64>) -> Vec<u8> {
+        match self {
+            File::Text(text) => text[range.start as usize..range.end as usize].to_vec(),
+            File::Made { bytes, .. } => bytes(range),
+        }
+    }
+}
+
+/// A running server; it ends with the test process.
+#[derive(Clone)]
+pub struct Server {
+    pub url: String,
+    pub state: Arc<Mutex<State>>,
+}
+
+impl Server {
+    pub fn start(state: State) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server { url, state: Arc::new(Mutex::new(state)) };
+        let shared = server.state.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = shared.clone();
+                thread::spawn(move || while serve(&stream, &state).is_some() {});
+            }
+        });
+        server
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        let nothing = std::env::temp_dir().join("no-such-kubeconfig");
+        let connection = Connection {
+            server: Some(self.url.clone()),
+            kubeconfig: Some(nothing),
+            ..Connection::default()
+        };
+        Cluster::connect(&connection).unwrap()
+    }
+
+    pub fn answer(&self, path: &str, status: u16, body: &str) {
+        self.state.lock().unwrap().answers.insert(path.to_owned(), (status, body.to_owned()));
+    }
+}
+
+/// Answers one request; `None` ends the connection.
+fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next()?.ok()?;
+    let headers: Vec<String> =
+        lines.map_while(Result::ok).take_while(|it| !it.is_empty()).collect();
+    let header = |name: &str| {
+        let line = headers.iter().find(|it| it.to_ascii_lowercase().starts_with(name))?;
+        Some(line[name.len()..].trim().to_owned())
+    };
+    let path = first.split(' ').nth(1)?.split('?').next()?.to_owned();
+    let range = header("range: bytes=").and_then(|it| {
+        let (from, to) = it.split_once('-')?;
+        Some(from.parse().ok()?..to.parse::<u64>().ok()? + 1)
+    });
+    let mut state = state.lock().unwrap();
+    state.requests.push(format!("{first}\n{}", headers.join("\n")));
+    let reply = match state.answers.get(&path) {
+        Some((status, body)) => Reply::new(*status, "", body.clone().into_bytes()),
+        None => file(&state, &path, range),
+    };
+    let mut body = reply.body;
+    let mut is_cut = false;
+    if reply.is_download
+        && let Some((after, then)) = state.cut.take_if(|(after, _)| body.len() as u64 > *after)
+    {
+        body.truncate(after as usize);
+        then(&mut state.files);
+        is_cut = true;
+    }
+    state.sent += body.len() as u64;
+    drop(state);
+    let mut stream = stream;
+    let head = format!(
+        "HTTP/1.1 {} X\r\nContent-Length: {}\r\n{}\r\n",
+        reply.status, reply.length, reply.headers
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&body).ok()?;
+    (!is_cut).then_some(())
+}
+
+struct Reply {
+    status: u16,
+    headers: String,
+    length: usize,
+    body: Vec<u8>,
+    is_download: bool,
+}
+
+impl Reply {
+    fn new(status: u16, headers: &str, body: Vec<u8>) -> Reply {
+        let length = body.len();
+        Reply { status, headers: headers.to_owned(), length, body, is_download: false }
+    }
+}
+
+/// The kubelet's file server behind the node proxy.
+fn file(state: &State, path: &str, range: Option<Range<u64>>) -> Reply {
+    let missing = || Reply::new(404, "", b"404 page not found\n".to_vec());
+    let below = path.strip_prefix("/api/v1/nodes/").and_then(|it| it.split_once("/proxy/logs/"));
+    let Some((node, file)) = below else { return missing() };
+    let path = format!("{node}/{file}");
+    if path.ends_with('/') {
+        let below = state.files.keys().filter_map(|it| it.strip_prefix(&path));
+        let mut names: Vec<&str> =
+            below.map(|it| &it[..it.find('/').map_or(it.len(), |at| at + 1)]).collect();
+        names.dedup();
+        let links: String = names.iter().map(|it| format!("<a href=\"{it}\">{it}</a>\n")).collect();
+        return Reply::new(200, "", format!("<!doctype html>\n<pre>\n{links}</pre>\n").into());
+    }
+    let Some(file) = state.files.get(&path) else { return missing() };
+    let size = file.size();
+    let Some(range) = range else { return Reply::new(200, "", file.bytes(0..size)) };
+    if range.start >= size {
+        let headers = format!("Content-Range: bytes */{size}\r\n");
+        return Reply::new(416, &headers, b"invalid range: failed to overlap\n".to_vec());
+    }
+    let range = range.start..range.end.min(size);
+    let headers = format!("Content-Range: bytes {}-{}/{size}\r\n", range.start, range.end - 1);
+    let is_download = range.end - range.start > 4096;
+    Reply { is_download, ..Reply::new(206, &headers, file.bytes(range)) }
+}

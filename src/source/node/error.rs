@@ -1,0 +1,217 @@
+//! Why a node's log cannot be read, and what to do about it.
+
+use std::io;
+
+use serde::Deserialize;
+
+use crate::cluster::ClusterError;
+
+/// A node whose log cannot be read, or a cluster whose nodes cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeLogError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("no control-plane node in this cluster{}", told(.why))]
+    NoControlPlane { why: String, hint: String },
+    #[error("cannot find the control-plane nodes")]
+    CannotList(#[source] ClusterError),
+    #[error("there is no node `{node}`")]
+    NoSuchNode { node: String },
+    #[error("no permission to read logs of node `{node}`: {message}")]
+    Forbidden { node: String, message: String },
+    #[error("the kubelet of node `{node}` refuses the API server: {message}")]
+    KubeletForbidden { node: String, message: String },
+    #[error("the kubelet of node `{node}` serves no logs: {message}")]
+    LogsDisabled { node: String, message: String },
+    #[error("the kubelet of node `{node}` has its debugging handlers switched off: {message}")]
+    HandlersDisabled { node: String, message: String },
+    #[error("the API server cannot reach the kubelet of node `{node}`: {message}")]
+    KubeletUnreachable { node: String, message: String },
+    #[error("node `{node}` has no `/var/log/{path}`")]
+    NoSuchFile { node: String, path: String },
+    #[error("no audit log found on node `{node}`{}", told(.why))]
+    NoLog { node: String, why: String },
+    #[error("the audit log of node `{node}` is at `{path}`, outside /var/log")]
+    OutsideVarLog { node: String, path: String },
+    #[error("the API server of node `{node}` writes its audit log to standard output")]
+    Stdout { node: String },
+    #[error("the API server of node `{node}` writes no audit log (no --audit-log-path)")]
+    AuditOff { node: String },
+    #[error("node `{node}` answers {status} for `/var/log/{path}`: {message}")]
+    Status { node: String, path: String, status: u16, message: String },
+    #[error("`/var/log/{path}` of node `{node}` was rotated away while it was read")]
+    RotatedAway { node: String, path: String },
+    #[error("the connection to node `{node}` broke while reading `/var/log/{path}`")]
+    Broken { node: String, path: String, source: io::Error },
+}
+
+fn told(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
+}
+
+/// What the API server says of a failure; the kubelet answers in plain text.
+#[derive(Deserialize)]
+struct Status {
+    kind: String,
+    message: String,
+    details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    kind: Option<String>,
+}
+
+impl NodeLogError {
+    /// What a status that tells of a failure, with this body, means for `/var/log/PATH` of a node.
+    pub(super) fn of(node: &str, path: &str, status: u16, body: &str) -> NodeLogError {
+        let node = node.to_owned();
+        let from_api_server =
+            serde_json::from_str::<Status>(body).ok().filter(|it| it.kind == "Status");
+        let message = match &from_api_server {
+            Some(it) => it.message.clone(),
+            None => body.trim().chars().take(300).collect(),
+        };
+        let is_node = from_api_server
+            .as_ref()
+            .and_then(|it| it.details.as_ref()?.kind.as_deref())
+            .is_some_and(|kind| kind == "nodes");
+        match (status, from_api_server.is_some()) {
+            (403, true) => NodeLogError::Forbidden { node, message },
+            (403, false) => NodeLogError::KubeletForbidden { node, message },
+            (404, true) if is_node => NodeLogError::NoSuchNode { node },
+            (404, false) => NodeLogError::NoSuchFile { node, path: path.to_owned() },
+            (405, _) if message.contains("logs endpoint is disabled") => {
+                NodeLogError::LogsDisabled { node, message }
+            }
+            (405, _) if message.contains("ebug endpoints are disabled") => {
+                NodeLogError::HandlersDisabled { node, message }
+            }
+            (500 | 502..=504, _) => NodeLogError::KubeletUnreachable { node, message },
+            _ => NodeLogError::Status { node, path: path.to_owned(), status, message },
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let elsewhere = "copy the log from the node by other means and give its path";
+        Some(match self {
+            NodeLogError::Cluster(err) | NodeLogError::CannotList(err @ ClusterError::Unreachable { .. }) => {
+                return err.hint();
+            }
+            NodeLogError::CannotList(_) => {
+                "name them with --node, or get permission to `list` nodes".into()
+            }
+            NodeLogError::NoControlPlane { hint, .. } => hint.clone(),
+            NodeLogError::NoSuchNode { .. } => "`kubectl get nodes` shows their names".into(),
+            NodeLogError::Forbidden { .. } => {
+                "it needs `get` on `nodes/proxy`, which also lets its owner run commands in every pod \
+                 of the node: rather have an administrator copy the log, and give its path"
+                    .into()
+            }
+            NodeLogError::KubeletForbidden { .. } => {
+                "the API server's own user needs the ClusterRole `system:kubelet-api-admin`".into()
+            }
+            NodeLogError::LogsDisabled { .. } => {
+                format!("the kubelet is configured with `enableSystemLogHandler: false`; {elsewhere}")
+            }
+            NodeLogError::HandlersDisabled { .. } => {
+                format!("the kubelet is configured with `enableDebuggingHandlers: false`; {elsewhere}")
+            }
+            NodeLogError::KubeletUnreachable { .. } => {
+                "is the node up (`kubectl get nodes`), and may the API server reach its port 10250?".into()
+            }
+            NodeLogError::NoSuchFile { .. } | NodeLogError::NoLog { .. } => {
+                "name the file with --log-path; `kubectl audit doctor` shows where the API server writes".into()
+            }
+            NodeLogError::OutsideVarLog { .. } => {
+                format!("the kubelet serves only what is below /var/log; {elsewhere}")
+            }
+            NodeLogError::Stdout { node } => format!(
+                "it is in the pod's log: kubectl logs -n kube-system kube-apiserver-{node} | kubectl audit stats -"
+            ),
+            NodeLogError::AuditOff { .. } => {
+                "auditing is set up with --audit-policy-file and --audit-log-path".into()
+            }
+            NodeLogError::RotatedAway { .. } => {
+                "the log rotates faster than it can be read: raise --audit-log-maxsize or --audit-log-maxbackup".into()
+            }
+            NodeLogError::Broken { .. } => "what could be read before that was used; try again".into(),
+            NodeLogError::Status { .. } => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, body: &str, expected: &str) {
+        let err = NodeLogError::of("cp-1", "kubernetes/audit/audit.log", status, body);
+        assert_eq!(err.to_string(), expected);
+    }
+
+    #[test]
+    fn forbidden_by_the_api_server() {
+        check(
+            403,
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"nodes \"cp-1\" is forbidden: User \"alice\" cannot get resource \"nodes/proxy\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"name":"cp-1","kind":"nodes"},"code":403}"#,
+            "no permission to read logs of node `cp-1`: nodes \"cp-1\" is forbidden: User \"alice\" \
+             cannot get resource \"nodes/proxy\" in API group \"\" at the cluster scope",
+        );
+    }
+    #[test]
+    fn forbidden_by_the_kubelet() {
+        check(
+            403,
+            "Forbidden (user=carol, verb=get, resource=nodes, subresource(s)=[log])",
+            "the kubelet of node `cp-1` refuses the API server: Forbidden (user=carol, verb=get, \
+             resource=nodes, subresource(s)=[log])",
+        );
+    }
+    #[test]
+    fn no_node() {
+        check(
+            404,
+            r#"{"kind":"Status","message":"nodes \"nosuch\" not found","details":{"name":"nosuch","kind":"nodes"},"code":404}"#,
+            "there is no node `cp-1`",
+        );
+    }
+    #[test]
+    fn no_file() {
+        check(
+            404,
+            "404 page not found\n",
+            "node `cp-1` has no `/var/log/kubernetes/audit/audit.log`",
+        );
+    }
+    #[test]
+    fn switched_off() {
+        check(
+            405,
+            "logs endpoint is disabled.\n",
+            "the kubelet of node `cp-1` serves no logs: logs endpoint is disabled.",
+        );
+        check(
+            405,
+            "Debug endpoints are disabled.",
+            "the kubelet of node `cp-1` has its debugging handlers switched off: Debug endpoints are disabled.",
+        );
+    }
+    #[test]
+    fn unreachable() {
+        for status in [502, 503, 504] {
+            check(
+                status,
+                r#"{"kind":"Status","message":"error trying to reach service: dial tcp 10.0.0.1:10250: connect: connection refused","code":503}"#,
+                "the API server cannot reach the kubelet of node `cp-1`: error trying to reach service: \
+                 dial tcp 10.0.0.1:10250: connect: connection refused",
+            );
+        }
+    }
+    #[test]
+    fn anything_else() {
+        check(418, "x", "node `cp-1` answers 418 for `/var/log/kubernetes/audit/audit.log`: x");
+    }
+}

@@ -1,0 +1,335 @@
+//! Discovery and reading, against a server that answers as a real one was recorded to.
+
+use std::{collections::BTreeMap, io::Write, ops::Range};
+
+use super::*;
+use crate::{
+    cluster::fake::{File, Server, State},
+    source::Opened,
+};
+
+const FOLDER: &str = "cp-1/kubernetes/audit/";
+
+/// A line of the log: a second each, 200 bytes.
+fn line(n: u64) -> String {
+    let time = jiff::Timestamp::from_second(1_800_000_000 + n as i64).unwrap();
+    let line = format!(r#"{{"auditID":"{n}","stageTimestamp":"{time}","annotations":{{"a":""#);
+    format!("{line}{}\"}}}}\n", "x".repeat(200 - 4 - line.len()))
+}
+
+fn lines(range: Range<u64>) -> Vec<u8> {
+    range.map(line).collect::<String>().into_bytes()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A cluster with an API server on each of these nodes, with these flags.
+fn server(nodes: &[&str], flags: &str) -> Server {
+    let mut state = State::default();
+    let items = |item: &dyn Fn(&str) -> String| {
+        let items: Vec<String> = nodes.iter().map(|it| item(it)).collect();
+        format!(r#"{{"metadata":{{}},"items":[{}]}}"#, items.join(","))
+    };
+    let node = |name: &str| {
+        format!(
+            r#"{{"metadata":{{"name":"{name}","labels":{{"node-role.kubernetes.io/control-plane":""}}}}}}"#
+        )
+    };
+    let pod = |name: &str| {
+        format!(
+            r#"{{"metadata":{{"name":"kube-apiserver-{name}"}},"spec":{{"nodeName":"{name}","containers":[{{"name":"kube-apiserver","command":["kube-apiserver","--etcd-servers=x"{flags}]}}]}}}}"#
+        )
+    };
+    let none = r#"{"metadata":{},"items":[]}"#.to_owned();
+    state.answers.insert("/api/v1/nodes".into(), (200, items(&node)));
+    state.answers.insert("/api/v1/namespaces/kube-system/pods".into(), (200, items(&pod)));
+    state.answers.insert("/api/v1/namespaces/openshift-kube-apiserver/pods".into(), (200, none));
+    Server::start(state)
+}
+
+const PATH: &str = r#","--audit-log-path","/var/log/kubernetes/audit/audit.log""#;
+
+fn put(server: &Server, name: &str, content: Vec<u8>) {
+    server.state.lock().unwrap().files.insert(format!("{FOLDER}{name}"), File::Text(content));
+}
+
+fn found(server: &Server, query: &NodeQuery) -> Found {
+    find(&server.cluster(), query).unwrap()
+}
+
+/// Everything that is read of the first log.
+fn text(found: &Found) -> Vec<u8> {
+    let mut text = Vec::new();
+    for input in &found.logs[0].inputs {
+        match input.open().unwrap() {
+            Opened::Stream(mut bytes) => drop(bytes.read_to_end(&mut text).unwrap()),
+            _ => panic!("a node's file is a stream"),
+        }
+    }
+    text
+}
+
+use std::io::Read as _;
+
+/// What a failure reads like, with its hint.
+fn failure(server: &Server, query: &NodeQuery) -> String {
+    let err = match find(&server.cluster(), query) {
+        Err(err) => SourceError::Node(err),
+        Ok(mut found) => found.failed.remove(0),
+    };
+    format!("{err} | {}", err.hint().unwrap_or_default())
+}
+
+#[test]
+fn rotated_files_oldest_first() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(200..300));
+    put(&server, "audit-2027-01-15T10-03-20.000.log", lines(100..200));
+    put(&server, "audit-2027-01-15T10-01-40.000.log.gz", gzip(&lines(0..100)));
+    put(&server, "other.log", lines(0..3));
+    let found = found(&server, &NodeQuery::default());
+    assert!(text(&found) == lines(0..300), "all lines, once, in order");
+    assert_eq!(found.logs[0].name, "cp-1");
+    let agents = server.state.lock().unwrap();
+    let is_ours = |it: &String| it.contains("kubectl-audit/");
+    assert!(agents.requests.iter().all(is_ours), "{:?}", agents.requests);
+}
+
+#[test]
+fn known_places() {
+    let server = server(&["cp-1"], "");
+    let add = |path: &str, n: u64| {
+        let text = File::Text(lines(n..n + 1));
+        server.state.lock().unwrap().files.insert(format!("cp-1/{path}"), text);
+    };
+    add("kube-apiserver/audit.log", 1);
+    add("oauth-server/audit.log", 2);
+    add("syslog", 3);
+    let found = found(&server, &NodeQuery::default());
+    let names: Vec<_> = found.logs.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["cp-1/kube-apiserver", "cp-1/oauth-server"]);
+    assert!(text(&found) == lines(1..2));
+}
+
+#[test]
+fn a_line_that_is_being_written_is_read_whole() {
+    let server = server(&["cp-1"], PATH);
+    let mut cut = lines(0..10);
+    cut.truncate(cut.len() - 50);
+    put(&server, "audit.log", cut);
+    let found = found(&server, &NodeQuery::default());
+    put(&server, "audit.log", lines(0..20));
+    assert!(text(&found) == lines(0..10), "to the end of that line, and no further");
+}
+
+#[track_caller]
+fn check_cut(then: fn(&mut BTreeMap<String, File>)) {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..1_000));
+    let found = found(&server, &NodeQuery::default());
+    server.state.lock().unwrap().cut = Some((33_333, then));
+    assert!(text(&found) == lines(0..1_000), "everything, once");
+    assert!(server.state.lock().unwrap().cut.is_none(), "the connection was cut");
+}
+
+/// The live file gets a name with a time, and a new one begins.
+fn rotate(files: &mut BTreeMap<String, File>) {
+    let old = files.remove(&format!("{FOLDER}audit.log")).unwrap();
+    files.insert(format!("{FOLDER}audit-2027-01-15T10-03-20.000.log"), old);
+    files.insert(format!("{FOLDER}audit.log"), File::Text(lines(1_000..3_000)));
+}
+
+#[test]
+fn a_broken_connection_resumes() {
+    check_cut(|_| {});
+}
+
+#[test]
+fn rotation_while_reading() {
+    check_cut(rotate);
+}
+
+#[test]
+fn rotation_and_compression_while_reading() {
+    check_cut(|files| {
+        rotate(files);
+        let name = format!("{FOLDER}audit-2027-01-15T10-03-20.000.log");
+        let Some(File::Text(text)) = files.remove(&name) else { panic!("it was there") };
+        files.insert(format!("{name}.gz"), File::Text(gzip(&text)));
+    });
+}
+
+#[test]
+fn a_file_that_is_gone_is_told() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..1_000));
+    let found = found(&server, &NodeQuery::default());
+    put(&server, "audit.log", lines(5_000..5_010));
+    let Err(err) = found.logs[0].inputs[0].open() else { panic!("it is another file") };
+    assert_eq!(
+        err.to_string(),
+        "`/var/log/kubernetes/audit/audit.log` of node `cp-1` was rotated away while it was read"
+    );
+}
+
+/// 10 GiB with a line a second.
+const HUGE: u64 = (10 << 30) / 200;
+
+fn huge(range: Range<u64>) -> Vec<u8> {
+    let (first, last) = (range.start / 200, range.end.div_ceil(200));
+    let skipped = (range.start - first * 200) as usize;
+    lines(first..last)[skipped..skipped + (range.end - range.start) as usize].to_vec()
+}
+
+#[test]
+fn the_last_hours_of_a_huge_log_cost_little() {
+    let server = server(&["cp-1"], PATH);
+    let file = File::Made { size: HUGE * 200, bytes: huge };
+    server.state.lock().unwrap().files.insert(format!("{FOLDER}audit.log"), file);
+    put(&server, "audit-2027-01-15T08-00-00.000.log", lines(0..10));
+    let wanted = 4 * 3_600;
+    let since = jiff::Timestamp::from_second(1_800_000_000 + (HUGE - wanted) as i64).unwrap();
+    let query =
+        NodeQuery { span: Span { since: Some(since), until: None }, ..NodeQuery::default() };
+    let found = found(&server, &query);
+    let text = text(&found);
+    let needed = lines(HUGE - wanted..HUGE);
+    assert!(text.ends_with(&needed), "all of the last hours is there");
+    let sent = server.state.lock().unwrap().sent;
+    assert!(sent <= 2 * needed.len() as u64, "{sent} bytes travelled for {}", needed.len());
+    let unread: u64 = found.logs[0].inputs.iter().map(Input::unread).sum();
+    assert_eq!(unread + text.len() as u64, HUGE * 200 + 2_000);
+}
+
+#[test]
+fn until() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..100_000));
+    let at = |second: i64| jiff::Timestamp::from_second(1_800_000_000 + second).ok();
+    let query =
+        NodeQuery { span: Span { since: at(40_000), until: at(41_000) }, ..NodeQuery::default() };
+    let text = text(&found(&server, &query));
+    let wanted = lines(40_000..41_001);
+    assert!(text.windows(wanted.len()).any(|it| it == wanted), "all of the span is there");
+    assert!(text.len() < 600_000, "{}", text.len());
+}
+
+#[test]
+fn one_node_fails_and_the_other_is_read() {
+    let server = server(&["cp-1", "cp-2"], PATH);
+    put(&server, "audit.log", lines(0..10));
+    let unreachable = r#"{"kind":"Status","message":"error trying to reach service: dial tcp 192.0.2.11:10250: connect: connection refused","code":503}"#;
+    server.answer("/api/v1/nodes/cp-2/proxy/logs/kubernetes/audit/", 503, unreachable);
+    let found = found(&server, &NodeQuery::default());
+    assert!(text(&found) == lines(0..10));
+    assert_eq!(
+        found.failed[0].to_string(),
+        "the API server cannot reach the kubelet of node `cp-2`: error trying to reach service: \
+         dial tcp 192.0.2.11:10250: connect: connection refused"
+    );
+}
+
+#[track_caller]
+fn check_failure(flags: &str, answers: &[(&str, u16, &str)], query: NodeQuery, expected: &str) {
+    let server = server(&["cp-1"], flags);
+    for (path, status, body) in answers {
+        server.answer(path, *status, body);
+    }
+    let told = failure(&server, &query);
+    assert!(told.contains(expected), "{told}\n{expected}");
+}
+
+const LOGS: &str = "/api/v1/nodes/cp-1/proxy/logs/kubernetes/audit/";
+const NOT_ALLOWED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"nodes \"cp-1\" is forbidden: User \"alice\" cannot get resource \"nodes/proxy\" in API group \"\" at the cluster scope","reason":"Forbidden","details":{"name":"cp-1","kind":"nodes"},"code":403}"#;
+
+#[test]
+fn no_permission_says_what_it_also_allows() {
+    let expected = "also lets its owner run commands in every pod";
+    check_failure(PATH, &[(LOGS, 403, NOT_ALLOWED)], NodeQuery::default(), expected);
+}
+
+#[test]
+fn the_kubelet_refuses() {
+    let body = "Forbidden (user=carol, verb=get, resource=nodes, subresource(s)=[log])";
+    check_failure(PATH, &[(LOGS, 403, body)], NodeQuery::default(), "system:kubelet-api-admin");
+}
+
+#[test]
+fn handlers_are_switched_off() {
+    let off = [
+        ("logs endpoint is disabled.\n", "`enableSystemLogHandler: false`"),
+        ("Debug endpoints are disabled.\n", "`enableDebuggingHandlers: false`"),
+    ];
+    for (body, expected) in off {
+        check_failure(PATH, &[(LOGS, 405, body)], NodeQuery::default(), expected);
+    }
+}
+
+#[test]
+fn nothing_there() {
+    check_failure(PATH, &[], NodeQuery::default(), "has no `/var/log/kubernetes/audit/audit.log`");
+    check_failure("", &[], NodeQuery::default(), "writes no audit log (no --audit-log-path)");
+}
+
+#[test]
+fn elsewhere() {
+    let flags = r#","--audit-log-path=/var/lib/rancher/k3s/server/logs/audit.log""#;
+    check_failure(flags, &[], NodeQuery::default(), "serves only what is below /var/log");
+    check_failure(
+        r#","--audit-log-path=-""#,
+        &[],
+        NodeQuery::default(),
+        "kubectl logs -n kube-system",
+    );
+    let query = |path: &str| NodeQuery { log_path: Some(path.into()), ..NodeQuery::default() };
+    check_failure(PATH, &[], query("/opt/audit.log"), "outside /var/log");
+    check_failure(PATH, &[], query("/var/log/../../etc/shadow"), "outside /var/log");
+}
+
+#[test]
+fn no_such_node() {
+    let missing = r#"{"kind":"Status","message":"nodes \"nosuch\" not found","details":{"name":"nosuch","kind":"nodes"},"code":404}"#;
+    let query = NodeQuery { nodes: vec!["nosuch".into()], ..NodeQuery::default() };
+    let listing = "/api/v1/nodes/nosuch/proxy/logs/";
+    check_failure("", &[(listing, 404, missing)], query, "there is no node `nosuch`");
+}
+
+#[test]
+fn nodes_cannot_be_listed() {
+    let none = r#"{"metadata":{},"items":[]}"#;
+    let pods = "/api/v1/namespaces/kube-system/pods";
+    let answers = [(pods, 200, none), ("/api/v1/nodes", 403, NOT_ALLOWED)];
+    check_failure(PATH, &answers, NodeQuery::default(), "name them with --node");
+}
+
+#[test]
+fn managed_control_planes() {
+    let none = r#"{"metadata":{},"items":[]}"#;
+    let providers = [
+        ("eks.amazonaws.com/nodegroup", "CloudWatch"),
+        ("cloud.google.com/gke-nodepool", "gcloud logging read"),
+        ("kubernetes.azure.com/cluster", "`kube-audit`"),
+        ("x", "name the nodes with --node"),
+    ];
+    for (label, expected) in providers {
+        let nodes = format!(
+            r#"{{"metadata":{{}},"items":[{{"metadata":{{"name":"w-1","labels":{{"{label}":"x"}}}}}}]}}"#
+        );
+        let answers =
+            [("/api/v1/namespaces/kube-system/pods", 200, none), ("/api/v1/nodes", 200, &nodes)];
+        check_failure(PATH, &answers, NodeQuery::default(), expected);
+    }
+}
+
+#[test]
+fn wrong_credentials() {
+    let unauthorized = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
+    let answers = [("/api/v1/nodes", 401, unauthorized)];
+    check_failure(PATH, &answers, NodeQuery::default(), "does not know these credentials");
+    let answers = [(LOGS, 401, unauthorized)];
+    check_failure(PATH, &answers, NodeQuery::default(), "log in again");
+}

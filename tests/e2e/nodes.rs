@@ -1,0 +1,153 @@
+//! Logs straight from the nodes.
+
+use std::{path::Path, process::Command, sync::OnceLock, time::Instant};
+
+use super::{
+    cluster::{AUDIT_LOG, User, audit, kubectl, run},
+    stats::{KEYS, check_requests},
+    story::Story,
+};
+
+/// A user with just the permissions that the guide asks for.
+pub fn reader() -> &'static User {
+    static READER: OnceLock<User> = OnceLock::new();
+    READER.get_or_init(|| {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/nodes.md");
+        let guide = std::fs::read_to_string(guide).expect("the guide is there");
+        let (_, rest) = guide.split_once("```yaml\n").expect("it has the roles");
+        let (roles, _) = rest.split_once("```").expect("they end");
+        let file = std::env::temp_dir().join("audit-log-reader.yaml");
+        std::fs::write(&file, roles).expect("the temporary folder can be written");
+        kubectl(&["apply", "-f", file.to_str().expect("it is text")]).ok();
+        let user = User::new("auditor", &[]);
+        let to = format!("--user={}", user.name);
+        // It may be there from the run before.
+        kubectl(&["create", "clusterrolebinding", "reader", "--clusterrole=audit-log-reader", &to]);
+        kubectl(&[
+            "create",
+            "-n",
+            "kube-system",
+            "rolebinding",
+            "reader",
+            "--role=audit-log-reader",
+            &to,
+        ]);
+        user
+    })
+}
+
+/// kubectl-audit as that user.
+pub fn audit_as(user: &User, args: &[&str]) -> super::cluster::Ended {
+    run(user.command(env!("CARGO_BIN_EXE_kubectl-audit")).args(args))
+}
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn stats_from_the_nodes_tell_the_story() {
+    let story = Story::told();
+    let report = audit_as(reader(), &["stats", "-k", KEYS, "-o", "json"]).json();
+    check_requests(&report, story);
+    assert_eq!(report["input"]["skipped"], 0);
+}
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn own_requests_are_left_out_unless_asked_for() {
+    let own = |args: &[&str]| {
+        let common = ["stats", "-k", "userAgent,objectRef.subresource", "-o", "json"];
+        let report = audit_as(reader(), &[&common, args].concat()).json();
+        let rows = report["rows"].as_array().expect("a report has rows").clone();
+        let is_own = |key: &serde_json::Value| {
+            key[0].as_str().is_some_and(|it| it.starts_with("kubectl-audit/")) && key[1] == "proxy"
+        };
+        rows.iter().filter(|row| is_own(&row["key"])).count()
+    };
+    assert_eq!(own(&[]), 0);
+    assert_eq!(own(&["--include-self"]), 1);
+}
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn refusals_say_what_to_do() {
+    let story = Story::told();
+    let told = audit_as(&story.mallory, &["stats"]).failed();
+    assert!(told.contains("cannot list resource \"nodes\""), "{told}");
+    assert!(told.contains("name them with --node"), "{told}");
+    let told = audit_as(&story.mallory, &["stats", "--node", "cp-1"]).failed();
+    assert!(told.contains("cannot get resource \"nodes/proxy\""), "{told}");
+    assert!(told.contains("run commands in every pod"), "{told}");
+}
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn failures_have_names() {
+    let told = |args: &[&str]| audit(&[&["stats"], args].concat()).failed();
+    let check = |args: &[&str], expected: &str| {
+        let told = told(args);
+        assert!(told.contains(expected), "{told}");
+    };
+    check(&["--node", "nosuch"], "there is no node `nosuch`");
+    check(&["--log-path", "/var/log/kubernetes/none.log"], "has no `/var/log/kubernetes/none.log`");
+    check(&["--log-path", "/var/lib/x"], "outside /var/log");
+    check(&["--server", "https://10.77.0.1:1"], "cannot reach the API server");
+    check(
+        &["--certificate-authority", "/etc/kubernetes/pki/front-proxy-client.crt"],
+        "certificate",
+    );
+    check(&["--kubeconfig", "/nonexistent"], "no cluster is configured");
+    let told = run(Command::new(env!("CARGO_BIN_EXE_kubectl-audit")).args([
+        "stats",
+        "--kubeconfig=/nonexistent",
+        "--server=https://10.77.0.1:6443",
+        "--certificate-authority=/etc/kubernetes/pki/ca.crt",
+        "--token=wrong",
+    ]))
+    .failed();
+    assert!(told.contains("does not know these credentials"), "{told}");
+}
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn impersonation() {
+    let story = Story::told();
+    let told = audit(&["stats", "--as", &story.dave, "--as-group", "night"]).failed();
+    assert!(told.contains(&format!("User \"{}\" cannot list", story.dave)), "{told}");
+    let reader = reader();
+    audit(&["stats", "--as", &reader.name, "--as-uid", "7", "--as-user-extra", "team=red"]).ok();
+    let keys = "impersonatedUser.username,impersonatedUser.uid,impersonatedUser.extra";
+    let report = audit(&["stats", "-k", keys, "-o", "json", AUDIT_LOG]).json();
+    let key = serde_json::json!([reader.name, "7", "{\"team\":[\"red\"]}"]);
+    let rows = report["rows"].as_array().expect("a report has rows");
+    assert!(rows.iter().any(|row| row["key"] == key), "{key}");
+}
+
+/// Both read the same file through the same proxy; the file is made, so that it is large enough.
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn no_slower_than_kubectl() {
+    let log = std::fs::read(AUDIT_LOG).expect("the log is there");
+    let whole = log.iter().rposition(|it| *it == b'\n').map_or(0, |at| at + 1);
+    let times = (200 << 20) / whole + 1;
+    std::fs::write("/var/log/kubernetes/large.log", log[..whole].repeat(times))
+        .expect("it can be written");
+    let time = |work: &dyn Fn()| {
+        let seconds = |_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_secs_f64()
+        };
+        (0..3).map(seconds).fold(f64::INFINITY, f64::min)
+    };
+    let raw = "/api/v1/nodes/cp-1/proxy/logs/kubernetes/large.log";
+    let kubectl = time(&|| drop(kubectl(&["get", "--raw", raw]).ok()));
+    let path = ["stats", "--log-path", "/var/log/kubernetes/large.log", "-o", "json"];
+    let ours = time(&|| drop(audit(&path).ok()));
+    std::fs::remove_file("/var/log/kubernetes/large.log").expect("it was there");
+    let size = (whole * times) as f64 / 1e6;
+    let told = format!("kubectl {:.0} MB/s, ours {:.0} MB/s", size / kubectl, size / ours);
+    // A debug build reads events several times slower than it gets them.
+    let least = if cfg!(debug_assertions) { 0.1 } else { 0.8 };
+    assert!(kubectl / ours >= least, "{told}");
+    // Shown with --nocapture.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{told}\n").as_bytes());
+}
