@@ -8,14 +8,20 @@ pub trait Report: Serialize {
     /// The `kind` of the document.
     const KIND: &'static str;
 
+    /// What the report lists.
+    type Item: Serialize;
+
+    /// What it lists, one a line in `jsonl`.
+    fn items(&self) -> &[Self::Item];
+
     fn tables(&self) -> Vec<Table>;
 }
 
-/// Rows for people. Cells hold text as found; whoever prints it escapes control characters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Rows for people and for spreadsheets.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
     pub columns: Vec<Column>,
-    pub rows: Vec<Vec<String>>,
+    pub rows: Vec<Vec<Cell>>,
 }
 
 /// A column of a [`Table`].
@@ -28,15 +34,22 @@ pub struct Column {
     pub is_wide: bool,
     /// May be cut to fit a terminal: free text, never an identifier.
     pub may_shrink: bool,
+    /// Response codes: those of failures are coloured.
+    pub is_code: bool,
 }
 
 impl Column {
     pub fn text(header: &str) -> Column {
-        Column { header: header.to_owned(), is_number: false, is_wide: false, may_shrink: false }
+        let header = header.to_owned();
+        Column { header, is_number: false, is_wide: false, may_shrink: false, is_code: false }
     }
 
     pub fn number(header: &str) -> Column {
         Column { is_number: true, ..Column::text(header) }
+    }
+
+    pub fn code(header: &str) -> Column {
+        Column { is_code: true, ..Column::text(header) }
     }
 
     #[must_use]
@@ -47,5 +60,45 @@ impl Column {
     #[must_use]
     pub fn shrinking(self) -> Column {
         Column { may_shrink: true, ..self }
+    }
+}
+
+/// A value in a [`Table`]. Text is as found; whoever prints it escapes control characters.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Nothing: `<none>` for people.
+    None,
+    Text(String),
+    Number(u64),
+    Percent(f64),
+    /// A duration.
+    Seconds(f64),
+    /// A time, in microseconds since the Unix epoch.
+    Time(i64),
+    /// A part of one as a bar, on terminals only.
+    Bar(f64),
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Cell {
+        if text.is_empty() { Cell::None } else { Cell::Text(text) }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Cell {
+        Cell::from(text.to_owned())
+    }
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Cell {
+        value.map_or(Cell::None, Into::into)
+    }
+}
+
+impl From<u64> for Cell {
+    fn from(number: u64) -> Cell {
+        Cell::Number(number)
     }
 }

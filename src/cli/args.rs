@@ -1,9 +1,16 @@
 //! Flags that commands share, and what they become.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    io::{self, IsTerminal, Write},
+    num::NonZeroUsize,
+    path::PathBuf,
+};
 
-use super::{Error, Exit, cluster_args::ClusterArgs, exit};
+use jiff::tz::TimeZone;
+
+use super::{Error, Exit, cluster_args::ClusterArgs, exit, summary};
 use crate::{
+    decode::InputSummary,
     event::Timestamp,
     filter::Window,
     output::{Format, Look},
@@ -95,7 +102,7 @@ impl SourceArgs {
         notes.iter().for_each(|it| exit::note(it));
         let has_failed = !failed.is_empty();
         report(failed, logs.is_empty())?;
-        Ok(Sources { logs, has_failed })
+        Ok(Sources { logs, has_failed, is_strict: self.strict })
     }
 
     pub fn reading(&self) -> Reading {
@@ -104,6 +111,7 @@ impl SourceArgs {
             threads: self.threads.map_or_else(cores, NonZeroUsize::get),
             max_line: self.max_line,
             unique: self.unique,
+            strict: self.strict,
             skip: self.may_skip().then(Skip::default),
             // What stands in a file is told as it stands there.
             leave_out: (self.paths.is_empty() && !self.nodes.include_self).then_some(OWN_AGENT),
@@ -121,20 +129,39 @@ impl SourceArgs {
 pub struct Sources {
     pub logs: Vec<source::Log>,
     has_failed: bool,
+    is_strict: bool,
 }
 
 impl Sources {
     /// Tells on standard error what could not be read, and gives how the command ends.
     ///
     /// # Errors
-    /// If nothing could be read at all: then there is nothing to report.
-    pub fn exit<R>(&self, folded: &mut Folded<R>) -> Result<Exit, Error> {
-        folded.notes.iter().for_each(|it| exit::note(it));
+    /// If nothing could be read at all, or with `--strict` a line is no event: then there is nothing
+    /// to report.
+    pub fn exit<R>(&self, folded: &mut Folded<R>, output: &OutputArgs) -> Result<Exit, Error> {
+        if !output.quiet {
+            folded.notes.iter().for_each(|it| exit::note(it));
+        }
         let failed = std::mem::take(&mut folded.failed);
         let is_partial = self.has_failed || !failed.is_empty();
         report(failed, folded.input.files == 0)?;
+        if let Some(first) = folded.input.skipped_samples.first().filter(|_| self.is_strict) {
+            return Err(Error::BadLine(first.clone()));
+        }
         Ok(if is_partial { Exit::Partial } else { Exit::Done })
     }
+}
+
+/// Tells on standard error what was read, behind the output that `out` still holds.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn summary(input: &InputSummary, output: &OutputArgs, out: &mut dyn Write) -> io::Result<()> {
+    out.flush()?;
+    if !output.quiet {
+        summary::lines(input).iter().for_each(|it| exit::say(it));
+    }
+    Ok(())
 }
 
 /// Tells about inputs that failed. If nothing else is left, the last of them ends the command.
@@ -167,16 +194,64 @@ fn size(text: &str) -> Result<usize, String> {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Output format
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(help = "Output format: table, wide, json, jsonl (one object a line), yaml, csv")]
     pub output: Format,
     /// Leave out the header line of tables
     #[arg(long)]
     pub no_headers: bool,
+    /// The time zone of the times in tables: UTC, Local, or a name such as Europe/Berlin
+    #[arg(long, value_name = "Z", default_value = "UTC", value_parser = timezone)]
+    pub timezone: TimeZone,
+    /// Colours in tables: always, never, or on a terminal
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    pub color: When,
+    /// Say nothing on standard error but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
 impl OutputArgs {
     pub fn look(&self) -> Look {
-        Look { no_headers: self.no_headers, ..Look::default() }
+        let is_terminal = std::io::stdout().is_terminal();
+        let size = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Look {
+            no_headers: self.no_headers,
+            width: is_terminal.then(size).flatten(),
+            has_color: self.has_color(is_terminal, |name| {
+                std::env::var_os(name).is_some_and(|it| !it.is_empty())
+            }),
+            timezone: self.timezone.clone(),
+        }
+    }
+
+    /// The flag decides, else the variables (no-color.org, bixense.com/clicolors), else the terminal.
+    fn has_color(&self, is_terminal: bool, is_set: impl Fn(&str) -> bool) -> bool {
+        match self.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto if is_set("NO_COLOR") => false,
+            When::Auto if is_set("CLICOLOR_FORCE") || is_set("FORCE_COLOR") => true,
+            When::Auto => is_terminal && std::env::var_os("TERM").is_none_or(|it| it != "dumb"),
+        }
+    }
+}
+
+fn timezone(name: &str) -> Result<TimeZone, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "utc" => Ok(TimeZone::UTC),
+        "local" => Ok(TimeZone::system()),
+        _ => TimeZone::get(name)
+            .map_err(|_| "give UTC, Local, or a name such as Europe/Berlin".to_owned()),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{io::Write, process::ExitCode};
 
-use crate::{cluster::ClusterError, filter::FilterError, source::SourceError};
+use crate::{
+    cluster::ClusterError, decode::Skipped, filter::FilterError, output::escape,
+    source::SourceError,
+};
 
 /// How a command ended that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Error {
     Filter(#[from] FilterError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error("{}:{}: {}", .0.input, .0.line, .0.reason)]
+    BadLine(Skipped),
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -43,6 +48,9 @@ impl Error {
             Error::Source(err) => err.hint(),
             Error::Filter(err) => err.hint.map(str::to_owned),
             Error::Cluster(err) => err.hint(),
+            Error::BadLine(_) => {
+                Some("without --strict such lines are skipped and counted".to_owned())
+            }
             Error::Output(_) => None,
         }
     }
@@ -77,14 +85,7 @@ pub fn note(text: &str) {
     say(&format!("note: {text}"));
 }
 
-/// A line on standard error. Names come from strangers: what moves a cursor or turns the direction
-/// of writing is escaped.
-fn say(text: &str) {
-    let is_harmful =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_harmful(c) { line.extend(c.escape_unicode()) } else { line.push(c) }
-    }
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// A line on standard error. Names come from strangers.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", escape(text));
 }

@@ -6,9 +6,12 @@ use clap::{Parser, Subcommand};
 
 mod args;
 mod cluster_args;
+mod events;
 mod exit;
 mod filter_args;
 mod stats;
+mod summary;
+mod version;
 
 pub use exit::{Error, Exit, report};
 
@@ -28,6 +31,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Stats(stats::Args),
+    Events(events::Args),
+    Version(version::Args),
 }
 
 /// Runs a command, data to `out`.
@@ -37,5 +42,7 @@ enum Command {
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
     match cli.command {
         Command::Stats(args) => stats::run(args, out),
+        Command::Events(args) => events::run(args, out),
+        Command::Version(args) => version::run(&args, out),
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{
     Error, Exit,
-    args::{OutputArgs, SourceArgs},
+    args::{OutputArgs, SourceArgs, summary},
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
@@ -15,7 +15,21 @@ use crate::{
 };
 
 /// Count requests by any keys
+///
+/// A request is counted once, by the event that ends it; --events counts every event.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Who did what
+  kubectl audit stats -k user.username,verb examples/audit.log
+
+  # Which requests were refused, by whom
+  kubectl audit stats --code 403 -k user.username,objectRef.resource examples/audit.log
+
+  # What fills the log: bytes by user agent, the five largest
+  kubectl audit stats --events --bytes -k userAgent -l 5 examples/audit.log
+
+  # How long the API server took, by verb
+  kubectl audit stats --latency examples/audit.log")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
@@ -71,10 +85,11 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let sources = args.source.sources(filter.window)?;
     let mut folded =
         pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, stats);
-    let exit = sources.exit(&mut folded)?;
+    let exit = sources.exit(&mut folded, &args.output)?;
     let mut report = folded.report;
     (report.total.events, report.total.requests) = (folded.input.events, folded.requests);
-    output::write(&report, Some(&folded.input), args.output.output, args.output.look(), out)?;
+    output::write(&report, Some(&folded.input), args.output.output, &args.output.look(), out)?;
+    summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }
 

@@ -184,12 +184,18 @@ impl<'a> Record<'a> {
 #[derive(Debug, Clone)]
 pub struct Reader<'p> {
     projection: &'p Projection,
-    scanner: scan::Scanner,
+    /// `None` reads every line strictly.
+    scanner: Option<scan::Scanner>,
 }
 
 impl<'p> Reader<'p> {
     pub fn new(projection: &'p Projection) -> Reader<'p> {
-        Reader { projection, scanner: scan::Scanner::new(projection) }
+        Reader { projection, scanner: Some(scan::Scanner::new(projection)) }
+    }
+
+    /// A reader that looks at every byte: whatever is not JSON in a line makes it no event.
+    pub fn strict(projection: &'p Projection) -> Reader<'p> {
+        Reader { projection, scanner: None }
     }
 
     /// Reads a line that should be an event: its head, and each key's value into `found`.
@@ -197,7 +203,7 @@ impl<'p> Reader<'p> {
     /// # Errors
     /// Why it is no event, in words for a person.
     pub fn read<'a>(&self, line: &'a [u8], found: &mut Vec<Found<'a>>) -> Result<Head, String> {
-        match self.scanner.read(line, found) {
+        match self.scanner.as_ref().and_then(|it| it.read(line, found)) {
             Some(head) => Ok(head),
             None => strict::read(line, self.projection, found),
         }

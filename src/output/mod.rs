@@ -1,10 +1,17 @@
 //! Reports as text: one file a format. Knows nothing of events.
 
+pub mod csv;
+pub mod escape;
+pub mod table;
+
 use std::io::{self, Write};
 
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::report::{Report, Table};
+pub use escape::escape;
+
+use crate::report::Report;
 
 /// How a report is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -12,7 +19,7 @@ pub enum Format {
     /// For people
     #[default]
     Table,
-    /// The table with more columns
+    /// The table with more columns, never cut
     Wide,
     /// One document
     Json,
@@ -24,14 +31,25 @@ pub enum Format {
     Csv,
 }
 
-/// What of the look is the user's choice.
-#[derive(Debug, Clone, Copy, Default)]
+/// What of the look is the user's choice, or the terminal's.
+#[derive(Debug, Clone)]
 pub struct Look {
     pub no_headers: bool,
     /// Columns of the terminal; `None` when standard output is none: then nothing is cut.
     pub width: Option<usize>,
     pub has_color: bool,
+    /// For the times in tables.
+    pub timezone: TimeZone,
 }
+
+impl Default for Look {
+    fn default() -> Look {
+        Look { no_headers: false, width: None, has_color: false, timezone: TimeZone::UTC }
+    }
+}
+
+/// The `apiVersion` of every document.
+pub const API_VERSION: &str = "kubectl-audit/v1";
 
 /// A report's document: `apiVersion`, `kind`, the report's fields, and `input` if there is one.
 #[derive(Serialize)]
@@ -53,35 +71,49 @@ pub fn write<R: Report, I: Serialize>(
     report: &R,
     input: Option<&I>,
     format: Format,
-    look: Look,
+    look: &Look,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let document = Document { api_version: "kubectl-audit/v1", kind: R::KIND, report, input };
+    let document = || Document { api_version: API_VERSION, kind: R::KIND, report, input };
     match format {
         Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &document)?;
+            serde_json::to_writer_pretty(&mut *out, &document())?;
             writeln!(out)
         }
-        Format::Jsonl => {
-            serde_json::to_writer(&mut *out, &document)?;
+        Format::Jsonl => report.items().iter().try_for_each(|item| {
+            serde_json::to_writer(&mut *out, item)?;
             writeln!(out)
-        }
-        Format::Yaml => {
-            write!(out, "{}", serde_saphyr::to_string(&document).map_err(io::Error::other)?)
-        }
-        Format::Table | Format::Wide | Format::Csv => {
-            report.tables().iter().try_for_each(|it| write_table(it, look, out))
-        }
+        }),
+        Format::Yaml => yaml(&document(), out),
+        Format::Csv => report.tables().iter().try_for_each(|it| csv::write(it, look, out)),
+        Format::Table | Format::Wide => report
+            .tables()
+            .iter()
+            .try_for_each(|it| table::write(it, format == Format::Wide, look, out)),
     }
 }
 
-fn write_table(table: &Table, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    if !look.no_headers {
-        writeln!(
-            out,
-            "{}",
-            table.columns.iter().map(|it| it.header.to_uppercase()).collect::<Vec<_>>().join("   ")
-        )?;
+/// Writes a YAML document that readers of YAML 1.1 and 1.2 read the same.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn yaml(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(serde_saphyr::to_string(value).map_err(io::Error::other)?.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever a log holds comes back from YAML as it was.
+        #[test]
+        fn yaml_round_trip(texts in prop::collection::vec("\\PC{0,8}|[\\x00-\\x20a-z:#-]{0,6}|on|yes|1e3|null|0x1|007|~", 0..6)) {
+            let mut yaml = Vec::new();
+            super::yaml(&texts, &mut yaml).expect("memory can be written");
+            let text = String::from_utf8(yaml).expect("YAML is text");
+            let read: Vec<String> = serde_saphyr::from_str(&text).expect("our own YAML is YAML");
+            prop_assert_eq!(read, texts);
+        }
     }
-    table.rows.iter().try_for_each(|row| writeln!(out, "{}", row.join("   ")))
 }

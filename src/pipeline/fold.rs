@@ -7,7 +7,7 @@ use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
     filter::{Filter, Window},
-    source::{self, Log, SourceError},
+    source::{self, Input, Log, SourceError},
 };
 
 /// How to read.
@@ -19,6 +19,8 @@ pub struct Reading {
     pub max_line: usize,
     /// Leave out exact repeats of a line.
     pub unique: bool,
+    /// Look at every byte of every line, also where nobody asks.
+    pub strict: bool,
     /// What a window of time may pass over; `None` reads everything.
     pub skip: Option<Skip>,
     /// Leave out requests for node logs made by this user agent: ours, which write into the very
@@ -32,6 +34,7 @@ impl Default for Reading {
             threads: 1,
             max_line: 64 << 20,
             unique: false,
+            strict: false,
             skip: Some(Skip::default()),
             leave_out: None,
         }
@@ -70,7 +73,7 @@ pub fn fold<A: Analysis>(
 }
 
 /// Reads all but what `skip` passes over; `None` if that was not right.
-fn read<A: Analysis>(
+pub(super) fn read<A: Analysis>(
     logs: &[Log],
     reading: &Reading,
     projection: &Projection,
@@ -93,7 +96,7 @@ fn read<A: Analysis>(
     };
     let fresh: Vec<A> = (1..reading.threads).map(|_| analysis.clone()).collect();
     let work = &work;
-    let ((mut whole, mut tally), parts) = thread::scope(|scope| {
+    let ((mut total, mut tally), parts) = thread::scope(|scope| {
         let others: Vec<_> = fresh.into_iter().map(|it| scope.spawn(move || work(it))).collect();
         let mine = work(analysis);
         let join =
@@ -101,15 +104,19 @@ fn read<A: Analysis>(
         (mine, others.into_iter().map(join).collect::<Vec<(A, Tally)>>())
     });
     for (part, part_tally) in parts {
-        whole.merge(part);
+        total.merge(part);
         tally.merge(part_tally);
     }
     if skip.is_some_and(|it| tally.orders().any(|order| it.is_disorder(order))) {
         return None;
     }
     tally.summary.unread_bytes = queue.unread_bytes();
+    Some(whole(total.finish(), tally, &queue.inputs))
+}
+
+/// A report with what all threads told of the input.
+pub(super) fn whole<R>(report: R, mut tally: Tally, inputs: &[(&str, &Input)]) -> Folded<R> {
     let (requests, failed) = (tally.requests, tally.take_failed());
     let notes = source::note_of(&tally.take_passed_over()).into_iter().collect();
-    let input = tally.summary(&queue.inputs);
-    Some(Folded { report: whole.finish(), requests, input, failed, notes })
+    Folded { report, requests, input: tally.summary(inputs), failed, notes }
 }

@@ -1,6 +1,7 @@
 //! The only loops over events: logs in, a report out. Knows nothing of what is computed.
 
 mod chunk;
+mod each;
 mod fold;
 mod own;
 mod queue;
@@ -9,5 +10,6 @@ mod tally;
 mod unique;
 mod worker;
 
+pub use each::each;
 pub use fold::{Folded, Reading, fold};
 pub use skip::Skip;

@@ -59,6 +59,8 @@ pub(super) struct Part {
 /// The inputs of all logs, handed out in order.
 pub(super) struct Queue<'q> {
     pub inputs: Vec<(&'q str, &'q Input)>,
+    /// The number of the first input, where several queues share a count.
+    first: usize,
     skip: Option<Skip>,
     window: Window,
     state: Mutex<State>,
@@ -88,7 +90,12 @@ impl<'q> Queue<'q> {
     pub(super) fn new(logs: &'q [Log], skip: Option<Skip>, window: Window) -> Queue<'q> {
         let inputs =
             logs.iter().flat_map(|log| log.inputs.iter().map(|it| (log.name.as_str(), it)));
-        Queue { inputs: inputs.collect(), skip, window, state: Mutex::default() }
+        Queue { inputs: inputs.collect(), first: 0, skip, window, state: Mutex::default() }
+    }
+
+    /// The same with its inputs counted from `first` on.
+    pub(super) fn numbered_from(self, first: usize) -> Queue<'q> {
+        Queue { first, ..self }
     }
 
     pub(super) fn next(&self) -> Option<Task<'q>> {
@@ -173,6 +180,7 @@ impl<'q> Queue<'q> {
 
     fn place(&self, input: usize, chunk: u64) -> Place<'q> {
         let (log, source) = self.inputs[input];
+        let input = self.first + input;
         Place { log, name: &source.name, part: Part { input, member: 0, chunk } }
     }
 }

@@ -1,5 +1,7 @@
 //! From a piece of work to records: lines, their readers, and what is counted on the way.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{
     chunk::{LineStream, read_chunk},
     fold::Reading,
@@ -24,6 +26,8 @@ pub(super) struct Worker<'p> {
     buffer: Vec<u8>,
     /// If this piece is of a file that is not read whole.
     cut: Option<Cut>,
+    /// Raised when nobody wants more.
+    stop: Option<&'p AtomicBool>,
     pub tally: Tally,
 }
 
@@ -49,16 +53,30 @@ impl<'p> Worker<'p> {
         reading: &Reading,
         unique: Option<&'p Unique>,
     ) -> Worker<'p> {
+        let reader =
+            if reading.strict { Reader::strict(projection) } else { Reader::new(projection) };
+        let max_line = reading.max_line;
+        let tally = Tally::default();
         Worker {
-            reader: Reader::new(projection),
+            reader,
             projection,
-            max_line: reading.max_line,
+            max_line,
             unique,
             own: reading.leave_out.map(Own::by),
             buffer: Vec::new(),
             cut: None,
-            tally: Tally::default(),
+            stop: None,
+            tally,
         }
+    }
+
+    /// The same, but ends early once `stop` is raised.
+    pub(super) fn until(self, stop: &'p AtomicBool) -> Worker<'p> {
+        Worker { stop: Some(stop), ..self }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|it| it.load(Ordering::Relaxed))
     }
 
     /// Reads a piece and gives its events to `sink`.
@@ -112,7 +130,7 @@ impl<'p> Worker<'p> {
                 self.tally.fail(part.input, SourceError::new(member.name, err));
             }
             logs.push(member.log.to_owned());
-            true
+            !self.is_stopped()
         });
         self.tally.archive(at, logs, left);
     }
@@ -135,6 +153,9 @@ impl<'p> Worker<'p> {
             }
             if let Some(err) = failed {
                 result = Err(err);
+                break;
+            }
+            if self.is_stopped() {
                 break;
             }
         }

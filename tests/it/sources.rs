@@ -70,7 +70,11 @@ fn shown(output: &Output) -> String {
             input["events"], input["files"], input["logs"]
         ));
     }
-    lines.extend(String::from_utf8(output.stderr.clone()).unwrap().lines().map(str::to_owned));
+    // What was read is told in JSON already: the summary for people is left out.
+    let is_told =
+        |it: &&str| ["note: ", "error: ", "hint: "].iter().any(|kind| it.starts_with(kind));
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    lines.extend(stderr.lines().filter(is_told).map(str::to_owned));
     lines.push(format!("exit {}", output.status.code().unwrap()));
     lines.join("\n")
 }
@@ -210,7 +214,7 @@ fn truncated() {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(report["input"]["events"].as_u64().unwrap() > 3_000);
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error, format!("error: `audit.log` ends too early\n{COPY_AGAIN}\n"));
+        assert!(error.starts_with(&format!("error: `audit.log` ends too early\n{COPY_AGAIN}\n")));
         assert_eq!(output.status.code(), Some(2));
     }
 }
@@ -252,7 +256,7 @@ fn hostile_names_in_an_archive() {
         &[("x.tar", &archive)],
         "x.tar",
         "2 events of 2 files in 2 logs\n\
-         note: passed over 1 file that is no audit log: x.tar!a\\u{1b}[2Jb\nexit 0",
+         note: passed over 1 file that is no audit log: x.tar!a\\u001b[2Jb\nexit 0",
     );
 }
 

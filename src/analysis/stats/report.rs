@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::Timestamp,
-    report::{Column, Report, Table},
+    report::{Cell, Column, Report, Table},
 };
 
 /// All that was read, and what was counted of it.
@@ -111,7 +111,7 @@ pub(super) fn report(
         top.into_iter().map(|(key, count)| row(parts(key).map(text).collect(), count)).collect();
     let mut keys: Vec<String> = question.keys.iter().map(ToString::to_string).collect();
     if question.interval.is_some() {
-        keys.insert(0, "interval".to_owned());
+        keys.insert(0, INTERVAL.to_owned());
     }
     if let Some(rest) = groups.rest() {
         let mut key = vec![None; keys.len()];
@@ -127,11 +127,20 @@ pub(super) fn report(
 
 impl Report for StatsReport {
     const KIND: &'static str = "StatsReport";
+    type Item = Row;
+
+    fn items(&self) -> &[Row] {
+        &self.rows
+    }
 
     fn tables(&self) -> Vec<Table> {
         let has_bytes = self.rows.iter().any(|it| it.bytes.is_some());
         let has_latency = self.rows.iter().any(|it| it.latency.is_some());
-        let mut columns: Vec<Column> = self.keys.iter().map(|it| Column::text(it)).collect();
+        let has_interval = self.keys.first().is_some_and(|it| it == INTERVAL);
+        let key = |it: &String| {
+            if it == "responseStatus.code" { Column::code(it) } else { Column::text(it) }
+        };
+        let mut columns: Vec<Column> = self.keys.iter().map(key).collect();
         columns.extend([Column::number("COUNT"), Column::number("PERCENT")]);
         if has_bytes {
             columns.push(Column::number("BYTES"));
@@ -139,14 +148,29 @@ impl Report for StatsReport {
         if has_latency {
             columns.extend(["P50", "P90", "P99", "MAX"].map(Column::number));
         }
+        if has_interval {
+            columns.push(Column::text("SHARE"));
+        }
+        let most = self.rows.iter().map(|it| it.count).max().unwrap_or(1) as f64;
         let rows = self.rows.iter().map(|row| {
-            let mut cells: Vec<String> =
-                row.key.iter().map(|it| it.clone().unwrap_or_default()).collect();
-            cells.extend([row.count.to_string(), format!("{:.2}", row.percent)]);
-            cells.extend(row.bytes.filter(|_| has_bytes).map(|it| it.to_string()));
+            let mut cells: Vec<Cell> = row.key.iter().map(|it| Cell::from(it.clone())).collect();
+            if let Some(time) = row.key[0]
+                .as_ref()
+                .filter(|_| has_interval)
+                .and_then(|it| Timestamp::parse(it.as_bytes()))
+            {
+                cells[0] = Cell::Time(time.0);
+            }
+            cells.extend([Cell::Number(row.count), Cell::Percent(row.percent)]);
+            cells.extend(row.bytes.filter(|_| has_bytes).map(Cell::Number));
             if has_latency {
-                let quantiles = row.latency.map(|it| [it.p50, it.p90, it.p99, it.max]);
-                cells.extend(quantiles.map_or_else(Default::default, |all| all.map(duration)));
+                let seconds = |it: Quantiles| {
+                    [it.p50, it.p90, it.p99, it.max].map(|it| Cell::Seconds(it as f64 / 1e6))
+                };
+                cells.extend(row.latency.map_or([const { Cell::None }; 4], seconds));
+            }
+            if has_interval {
+                cells.push(Cell::Bar(row.count as f64 / most));
             }
             cells
         });
@@ -154,12 +178,5 @@ impl Report for StatsReport {
     }
 }
 
-/// A duration in the unit that reads best: `850us`, `12.3ms`, `4.56s`, `59m52s`.
-fn duration(micros: u64) -> String {
-    match micros {
-        0..1_000 => format!("{micros}us"),
-        1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
-        1_000_000..60_000_000 => format!("{:.2}s", micros as f64 / 1e6),
-        _ => format!("{}m{:02}s", micros / 60_000_000, micros / 1_000_000 % 60),
-    }
-}
+/// The name of the time among the keys.
+const INTERVAL: &str = "interval";

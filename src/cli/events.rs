@@ -1,0 +1,318 @@
+//! `kubectl audit events`
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    ops::ControlFlow,
+};
+
+use super::{
+    Error, Exit,
+    args::{OutputArgs, SourceArgs, summary},
+    exit,
+    filter_args::{FilterArgs, now, warn_of_unknown_keys},
+};
+use crate::{
+    decode::Projection,
+    event::Event,
+    output::{Format, csv, table, yaml},
+    pipeline::{self, Reading},
+    report::{Cell, Column},
+};
+
+/// Print the matching events
+///
+/// As a table for reading, or as they are: `-o jsonl` gives the lines byte for byte. Several logs are
+/// merged by stage timestamp.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # What bob did, as a table
+  kubectl audit events --subject bob examples/audit.log
+
+  # The refused requests, as the API server wrote them
+  kubectl audit events --code 403 -o jsonl examples/audit.log
+
+  # The five newest deletions
+  kubectl audit events --verb delete --reverse --limit 5 examples/audit.log")]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Print at most N events
+    #[arg(short, long, value_name = "N")]
+    limit: Option<usize>,
+    /// Newest first. Holds the matching events in memory, or as many as --limit
+    #[arg(long)]
+    reverse: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
+    let mut projection = Projection::default();
+    let filter = args.filter.build(now(), &mut projection)?;
+    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    let sources = args.source.sources(filter.window)?;
+    // What becomes part of a document must be JSON to its end.
+    let is_document = matches!(args.output.output, Format::Json | Format::Yaml);
+    let reading = args.source.reading();
+    let reading = Reading { strict: reading.strict || is_document, ..reading };
+    let mut writer = Writer::new(&args.output, out);
+    let mut last = VecDeque::new();
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let (mut n, mut result) = (0_usize, Ok(()));
+    let mut folded = pipeline::each(&sources.logs, &reading, &projection, &filter, &mut |line| {
+        if args.reverse {
+            last.push_back(line.to_vec());
+            if last.len() > limit {
+                last.pop_front();
+            }
+            return ControlFlow::Continue(());
+        }
+        if n < limit {
+            result = writer.event(line);
+            n += 1;
+        }
+        if n >= limit || result.is_err() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    result?;
+    n += last.len();
+    last.iter().rev().try_for_each(|it| writer.event(it))?;
+    writer.finish()?;
+    if n == 0 && !args.output.quiet {
+        exit::say("No events found.");
+    }
+    let exit = sources.exit(&mut folded, &args.output)?;
+    summary(&folded.input, &args.output, out)?;
+    Ok(exit)
+}
+
+/// Rows that are looked at before the width of the columns is settled.
+const FIRST_ROWS: usize = 500;
+
+/// Events one after the other in a format.
+struct Writer<'o> {
+    args: &'o OutputArgs,
+    out: &'o mut dyn Write,
+    n: usize,
+    /// Rows until there are enough to settle the columns, and then none.
+    rows: Vec<Vec<String>>,
+    pages: Option<table::Pages>,
+}
+
+impl<'o> Writer<'o> {
+    fn new(args: &'o OutputArgs, out: &'o mut dyn Write) -> Writer<'o> {
+        Writer { args, out, n: 0, rows: Vec::new(), pages: None }
+    }
+
+    fn event(&mut self, line: &[u8]) -> io::Result<()> {
+        self.n += 1;
+        match self.args.output {
+            Format::Jsonl => {
+                self.out.write_all(line)?;
+                self.out.write_all(b"\n")
+            }
+            Format::Json => {
+                self.out.write_all(if self.n == 1 { JSON_START } else { b",\n" })?;
+                self.out.write_all(line)
+            }
+            Format::Yaml => self.yaml(line),
+            Format::Csv => {
+                if self.n == 1 && !self.args.no_headers {
+                    let columns = columns();
+                    csv::header(
+                        &columns.iter().map(|it| it.header.as_str()).collect::<Vec<_>>(),
+                        self.out,
+                    )?;
+                }
+                csv::row(&cells(line), self.out)
+            }
+            Format::Table | Format::Wide => self.row(line),
+        }
+    }
+
+    fn yaml(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.n == 1 {
+            self.out.write_all(b"apiVersion: audit.k8s.io/v1\nkind: EventList\nitems:\n")?;
+        }
+        let event: serde_json::Value = serde_json::from_slice(line)?;
+        let mut text = Vec::new();
+        yaml(&event, &mut text)?;
+        for (n, line) in String::from_utf8_lossy(&text).lines().enumerate() {
+            writeln!(self.out, "{}{line}", if n == 0 { "- " } else { "  " })?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, line: &[u8]) -> io::Result<()> {
+        let is_wide = self.args.output == Format::Wide;
+        let zone = &self.args.timezone;
+        let shown =
+            columns().into_iter().zip(cells(line)).filter(|(column, _)| is_wide || !column.is_wide);
+        self.rows.push(shown.map(|(_, cell)| table::show(&cell, zone)).collect());
+        if self.rows.len() >= FIRST_ROWS { self.page() } else { Ok(()) }
+    }
+
+    /// Writes the rows that wait; the first of them settle the columns.
+    fn page(&mut self) -> io::Result<()> {
+        let is_wide = self.args.output == Format::Wide;
+        if self.pages.is_none() {
+            let mut look = self.args.look();
+            look.width = look.width.filter(|_| !is_wide);
+            let columns: Vec<Column> =
+                columns().into_iter().filter(|it| is_wide || !it.is_wide).collect();
+            let mut widths = table::Widths::new(&columns, &look);
+            self.rows.iter().for_each(|it| widths.add(it));
+            self.pages = Some(table::Pages {
+                widths: widths.fit(look.width),
+                columns,
+                look,
+                has_header: false,
+            });
+        }
+        let Some(pages) = &mut self.pages else { return Ok(()) };
+        pages.header(self.out)?;
+        pages.write(self.rows.drain(..), self.out)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match self.args.output {
+            Format::Json if self.n == 0 => {
+                writeln!(
+                    self.out,
+                    r#"{{"apiVersion":"audit.k8s.io/v1","kind":"EventList","metadata":{{}},"items":[]}}"#
+                )
+            }
+            Format::Json => self.out.write_all(b"\n]}\n"),
+            Format::Yaml if self.n == 0 => {
+                self.out.write_all(b"apiVersion: audit.k8s.io/v1\nkind: EventList\nitems: []\n")
+            }
+            Format::Table | Format::Wide if !self.rows.is_empty() => self.page(),
+            _ => Ok(()),
+        }
+    }
+}
+
+const JSON_START: &[u8] =
+    b"{\"apiVersion\":\"audit.k8s.io/v1\",\"kind\":\"EventList\",\"metadata\":{},\"items\":[\n";
+
+fn columns() -> Vec<Column> {
+    vec![
+        Column::text("TIME"),
+        Column::text("USER"),
+        Column::text("VERB"),
+        Column::text("NAMESPACE"),
+        Column::text("OBJECT").shrinking(),
+        Column::code("CODE"),
+        Column::text("SOURCE"),
+        Column::text("STAGE").wide(),
+        Column::text("LEVEL").wide(),
+        Column::text("LATENCY").wide(),
+        Column::text("DECISION").wide(),
+        Column::text("AGENT").wide(),
+        Column::text("AUDITID").wide(),
+    ]
+}
+
+/// An event as a row: whose request, for what, from the trustworthy end of the way it came.
+fn cells(line: &[u8]) -> Vec<Cell> {
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
+        let mut cells = vec![Cell::None; columns().len()];
+        cells[4] = Cell::from(String::from_utf8_lossy(line).as_ref());
+        return cells;
+    };
+    let object = event.object_ref.as_ref();
+    let latency = event
+        .request_received_timestamp
+        .zip(event.stage_timestamp)
+        .map(|(from, to)| (to.0 - from.0) as f64 / 1e6);
+    let decision = event.annotations.get("authorization.k8s.io/decision");
+    vec![
+        event.stage_timestamp.map_or(Cell::None, |it| Cell::Time(it.0)),
+        user(&event),
+        Cell::from(&*event.verb),
+        object.map_or(Cell::None, |it| Cell::from(&*it.namespace)),
+        what(&event),
+        event
+            .response_status
+            .as_ref()
+            .and_then(|it| it.code)
+            .map_or(Cell::None, |it| Cell::from(it.to_string())),
+        event.source_ips.last().map_or(Cell::None, |it| Cell::from(&**it)),
+        Cell::from(event.stage.as_str()),
+        Cell::from(event.level.as_str()),
+        latency.filter(|it| *it >= 0.0).map_or(Cell::None, Cell::Seconds),
+        decision.map_or(Cell::None, |it| Cell::from(&**it)),
+        Cell::from(&*event.user_agent),
+        Cell::from(&*event.audit_id),
+    ]
+}
+
+/// The user that counted, and who authenticated if that was another.
+fn user(event: &Event<'_>) -> Cell {
+    let name = &event.user.username;
+    match &event.impersonated_user {
+        Some(other) => Cell::from(format!("{name} as {}", other.username)),
+        None => Cell::from(&**name),
+    }
+}
+
+/// `pods/web-0/exec`, or the path of what is no resource.
+fn what(event: &Event<'_>) -> Cell {
+    let Some(object) = &event.object_ref else {
+        return Cell::from(event.request_uri.split('?').next().unwrap_or_default());
+    };
+    let group =
+        if object.api_group.is_empty() { String::new() } else { format!(".{}", object.api_group) };
+    let mut text = format!("{}{group}", object.resource);
+    for part in [&object.name, &object.subresource] {
+        if !part.is_empty() {
+            text += &format!("/{part}");
+        }
+    }
+    Cell::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: &str) {
+        let shown: Vec<_> = cells(line.as_bytes())
+            .iter()
+            .map(|it| table::show(it, &jiff::tz::TimeZone::UTC))
+            .collect();
+        assert_eq!(shown[..7].join(" | "), expected);
+        assert_eq!(shown.len(), columns().len());
+    }
+
+    #[test]
+    fn a_resource() {
+        check(
+            r#"{"verb":"get","user":{"username":"ann"},"sourceIPs":["9.9.9.9","10.0.0.7"],"objectRef":{"resource":"pods","namespace":"shop","name":"web-0","subresource":"exec"},"responseStatus":{"code":101},"stageTimestamp":"2026-01-02T03:04:05.123456Z"}"#,
+            "2026-01-02T03:04:05.123Z | ann | get | shop | pods/web-0/exec | 101 | 10.0.0.7",
+        );
+    }
+
+    #[test]
+    fn impersonated_on_a_path() {
+        check(
+            r#"{"verb":"get","requestURI":"/healthz?verbose","user":{"username":"ann"},"impersonatedUser":{"username":"bob"}}"#,
+            "<none> | ann as bob | get | <none> | /healthz | <none> | <none>",
+        );
+    }
+
+    #[test]
+    fn broken_behind_the_head() {
+        check(
+            r#"{"verb":x}"#,
+            "<none> | <none> | <none> | <none> | {\"verb\":x} | <none> | <none>",
+        );
+    }
+}

@@ -1,0 +1,310 @@
+//! Tables as kubectl shows them: no frame, three blanks between columns, upper-case headers.
+
+use std::io::{self, Write};
+
+use comfy_table::{CellAlignment, Color, ColumnConstraint, Width, presets};
+use jiff::tz::TimeZone;
+use unicode_width::UnicodeWidthStr;
+
+use super::{Look, escape};
+use crate::report::{Cell, Column, Table};
+
+/// Rows laid out at a time: a table of millions of rows is never held as one.
+const PAGE: usize = 1000;
+/// A column that may shrink keeps at least so much.
+const NARROWEST: usize = 16;
+const GAP: usize = 3;
+/// The length of a whole bar.
+const BAR: usize = 30;
+
+/// Writes a table; of the wide columns only if asked.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(table: &Table, is_wide: bool, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    let is_bar =
+        |n: usize| table.rows.first().is_some_and(|row| matches!(row.get(n), Some(Cell::Bar(_))));
+    let shown: Vec<usize> = (0..table.columns.len())
+        .filter(|n| is_wide || !table.columns[*n].is_wide)
+        .filter(|n| look.width.is_some() || !is_bar(*n))
+        .collect();
+    let columns: Vec<Column> = shown.iter().map(|n| table.columns[*n].clone()).collect();
+    let width = look.width.filter(|_| !is_wide);
+    let look = Look { width, ..look.clone() };
+    let zone = look.timezone.clone();
+    let text = |row: &Vec<Cell>| shown.iter().map(|n| show(&row[*n], &zone)).collect::<Vec<_>>();
+    let mut widths = Widths::new(&columns, &look);
+    for row in &table.rows {
+        widths.add(&text(row));
+    }
+    let mut pages = Pages { columns, widths: widths.fit(look.width), look, has_header: false };
+    pages.header(out)?;
+    for page in table.rows.chunks(PAGE) {
+        pages.write(page.iter().map(text), out)?;
+    }
+    Ok(())
+}
+
+/// How wide the columns must be.
+pub struct Widths {
+    widths: Vec<usize>,
+    may_shrink: Vec<bool>,
+}
+
+impl Widths {
+    pub fn new(columns: &[Column], look: &Look) -> Widths {
+        let header = |it: &Column| if look.no_headers { 0 } else { it.header.width() };
+        Widths {
+            widths: columns.iter().map(header).collect(),
+            may_shrink: columns.iter().map(|it| it.may_shrink).collect(),
+        }
+    }
+
+    /// Makes room for a row of shown cells.
+    pub fn add(&mut self, row: &[String]) {
+        for (width, cell) in self.widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width());
+        }
+    }
+
+    /// The widths within a terminal's: what may shrink does, the widest first.
+    pub fn fit(mut self, terminal: Option<usize>) -> Vec<usize> {
+        let Some(terminal) = terminal else { return self.widths };
+        let all =
+            |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        while all(&self.widths) > terminal {
+            let too_much = all(&self.widths) - terminal;
+            let can_shrink =
+                |(_, (width, may)): &(usize, (&usize, &bool))| **may && **width > NARROWEST;
+            let pairs = self.widths.iter().zip(&self.may_shrink).enumerate();
+            let Some((n, (width, _))) =
+                pairs.filter(can_shrink).max_by_key(|(_, (width, _))| **width)
+            else {
+                break;
+            };
+            self.widths[n] = width.saturating_sub(too_much).max(NARROWEST);
+        }
+        self.widths
+    }
+}
+
+/// A table written page by page in columns of the same widths.
+pub struct Pages {
+    pub columns: Vec<Column>,
+    pub widths: Vec<usize>,
+    pub look: Look,
+    pub has_header: bool,
+}
+
+impl Pages {
+    /// Writes the header line, unless it is unwanted or was written.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn header(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.look.no_headers || std::mem::replace(&mut self.has_header, true) {
+            return Ok(());
+        }
+        let headers = self.columns.iter().map(|it| it.header.to_uppercase()).collect();
+        self.write(std::iter::once(headers), out)
+    }
+
+    /// Writes rows of shown cells.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn write(
+        &self,
+        rows: impl Iterator<Item = Vec<String>>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING).force_no_tty();
+        if self.look.has_color {
+            table.enforce_styling();
+        }
+        for row in rows {
+            table.add_row(row.into_iter().zip(&self.columns).zip(&self.widths).map(
+                |((text, column), width)| {
+                    let text = if column.may_shrink && self.look.width.is_some() {
+                        cut(&text, *width)
+                    } else {
+                        text
+                    };
+                    let is_failure = column.is_code && text.starts_with(['4', '5']);
+                    let cell = comfy_table::Cell::new(text);
+                    if is_failure { cell.fg(Color::Red) } else { cell }
+                },
+            ));
+        }
+        let last = self.columns.len().saturating_sub(1);
+        for (n, width) in self.widths.iter().enumerate() {
+            let Some(column) = table.column_mut(n) else { break };
+            let gap = if n == last { 0 } else { GAP as u16 };
+            column.set_padding((0, gap));
+            if self.columns[n].is_number {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            let width = u16::try_from(*width).unwrap_or(u16::MAX - GAP as u16).saturating_add(gap);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
+        if table.row_count() == 0 {
+            return Ok(());
+        }
+        writeln!(out, "{}", table.trim_fmt())
+    }
+}
+
+/// A text in so many columns, with a mark where it was cut.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let fits = text.chars().take_while(|c| {
+        used += unicode_width::UnicodeWidthChar::width(*c).unwrap_or(0);
+        used <= width
+    });
+    fits.collect::<String>() + "…"
+}
+
+/// A cell for people.
+pub fn show(cell: &Cell, timezone: &TimeZone) -> String {
+    match cell {
+        Cell::None => "<none>".to_owned(),
+        Cell::Text(text) => escape(text).into_owned(),
+        Cell::Number(number) => number.to_string(),
+        Cell::Percent(percent) => format!("{percent:.2}"),
+        Cell::Seconds(seconds) => duration(*seconds),
+        Cell::Time(micros) => time(*micros, timezone),
+        Cell::Bar(part) => "█".repeat((part.clamp(0.0, 1.0) * BAR as f64).round() as usize),
+    }
+}
+
+/// `2026-11-22T10:11:12.123Z`, or in a zone `2026-11-22T11:11:12.123+01:00`.
+fn time(micros: i64, timezone: &TimeZone) -> String {
+    let Ok(time) = jiff::Timestamp::from_microsecond(micros) else { return "<unknown>".to_owned() };
+    if *timezone == TimeZone::UTC {
+        return time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    }
+    time.to_zoned(timezone.clone()).strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string()
+}
+
+/// RFC 3339 in UTC with microseconds.
+pub(super) fn utc(micros: i64) -> String {
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| String::new(), |it| format!("{it:.6}"))
+}
+
+/// A duration in the unit that reads best: `850us`, `12.3ms`, `4.56s`, `59m52s`, `3h12m`, `2d4h`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match seconds {
+        _ if seconds < 1e-3 => format!("{:.0}us", seconds * 1e6),
+        _ if seconds < 1.0 => format!("{:.1}ms", seconds * 1e3),
+        _ if seconds < 60.0 => format!("{seconds:.2}s"),
+        _ if whole < 3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        _ if whole < 86400 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
+        _ => format!("{}d{}h", whole / 86400, whole / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let columns = vec![
+            Column::text("name"),
+            Column::code("code"),
+            Column::text("command").shrinking(),
+            Column::number("count"),
+            Column::text("extra").wide(),
+        ];
+        let row = |name: &str, code: &str, command: &str, count: u64| {
+            vec![name.into(), code.into(), command.into(), Cell::Number(count), "more".into()]
+        };
+        Table {
+            columns,
+            rows: vec![
+                row(
+                    "ann",
+                    "200",
+                    "sh -c 'a rather long command that does not fit into eighty columns at all'",
+                    7,
+                ),
+                row("日本", "403", "evil\u{1b}[2J\u{202e}", 12345),
+                row("", "101", "", 1),
+            ],
+        }
+    }
+
+    #[track_caller]
+    fn check(is_wide: bool, look: Look, expected: &str) {
+        let mut out = Vec::new();
+        write(&table(), is_wide, &look, &mut out).expect("memory can be written");
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn piped_is_never_cut() {
+        check(
+            false,
+            Look::default(),
+            "\
+NAME     CODE   COMMAND                                                                      COUNT
+ann      200    sh -c 'a rather long command that does not fit into eighty columns at all'       7
+日本     403    evil\\u001b[2J\\u202e                                                          12345
+<none>   101    <none>                                                                           1
+",
+        );
+    }
+
+    #[test]
+    fn a_terminal_of_eighty_columns() {
+        let look = Look { width: Some(80), ..Look::default() };
+        check(
+            false,
+            look,
+            "\
+NAME     CODE   COMMAND                                                    COUNT
+ann      200    sh -c 'a rather long command that does not fit into eig…       7
+日本     403    evil\\u001b[2J\\u202e                                        12345
+<none>   101    <none>                                                         1
+",
+        );
+    }
+
+    #[test]
+    fn wide_without_headers() {
+        let look = Look { width: Some(40), no_headers: true, ..Look::default() };
+        check(true, look, "\
+ann      200   sh -c 'a rather long command that does not fit into eighty columns at all'       7   more
+日本     403   evil\\u001b[2J\\u202e                                                          12345   more
+<none>   101   <none>                                                                           1   more
+");
+    }
+
+    #[test]
+    fn colour_tells_failures() {
+        let mut out = Vec::new();
+        write(&table(), false, &Look { has_color: true, ..Look::default() }, &mut out)
+            .expect("memory can be written");
+        let text = String::from_utf8_lossy(&out);
+        assert_eq!(text.matches("\u{1b}[38;5;9m").count(), 1, "{text}");
+        assert_eq!(text.lines().filter(|it| it.contains('\u{1b}')).count(), 1);
+    }
+
+    #[test]
+    fn durations() {
+        let shown = [0.00085, 0.0123, 4.56, 3592.0, 11_520.0, 187_200.0].map(duration);
+        assert_eq!(shown, ["850us", "12.3ms", "4.56s", "59m52s", "3h12m", "2d4h"]);
+    }
+
+    #[test]
+    fn times_in_a_zone() {
+        let zone = TimeZone::get("Asia/Tokyo").unwrap_or(TimeZone::fixed(jiff::tz::offset(9)));
+        assert_eq!(time(1_500, &TimeZone::UTC), "1970-01-01T00:00:00.001Z");
+        assert_eq!(time(1_500, &zone), "1970-01-01T09:00:00.001+09:00");
+    }
+}
