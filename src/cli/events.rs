@@ -35,8 +35,6 @@ use crate::{
   # The five newest deletions
   kubectl audit events --verb delete --reverse --limit 5 examples/audit.log")]
 pub struct Args {
-    #[command(flatten)]
-    source: SourceArgs,
     /// Print at most N events
     #[arg(short, long, value_name = "N")]
     limit: Option<usize>,
@@ -45,6 +43,8 @@ pub struct Args {
     reverse: bool,
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
 }

@@ -31,8 +31,6 @@ use crate::{
   # How long the API server took, by verb
   kubectl audit stats --latency examples/audit.log")]
 pub struct Args {
-    #[command(flatten)]
-    source: SourceArgs,
     /// Count by the values of this key; repeatable, or several with commas
     #[arg(short, long = "key", value_name = "KEY", value_delimiter = ',', default_value = "verb")]
     keys: Vec<Key>,
@@ -62,6 +60,8 @@ pub struct Args {
     max_groups: usize,
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
