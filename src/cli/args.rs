@@ -246,7 +246,8 @@ impl OutputArgs {
     }
 }
 
-fn timezone(name: &str) -> Result<TimeZone, String> {
+/// A time zone by its name.
+pub fn timezone(name: &str) -> Result<TimeZone, String> {
     match name.to_ascii_lowercase().as_str() {
         "utc" => Ok(TimeZone::UTC),
         "local" => Ok(TimeZone::system()),

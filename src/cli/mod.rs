@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod args;
 mod cluster_args;
 mod events;
+mod execs;
 mod exit;
 mod filter_args;
 mod stats;
@@ -30,6 +31,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Execs(execs::Args),
     Stats(stats::Args),
     Events(events::Args),
     Version(version::Args),
@@ -41,6 +43,7 @@ enum Command {
 /// If it could not be done.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
     match cli.command {
+        Command::Execs(args) => execs::run(args, out),
         Command::Stats(args) => stats::run(args, out),
         Command::Events(args) => events::run(args, out),
         Command::Version(args) => version::run(&args, out),

@@ -1,0 +1,238 @@
+//! Sessions as a document and as a table.
+
+use serde::Serialize;
+
+use super::{
+    Session, State,
+    mask::mask,
+    session::{Person, Protocol},
+    tool::Tool,
+};
+use crate::{
+    event::Timestamp,
+    report::{Cell, Column, Report, Table},
+};
+
+/// All sessions found, by their start.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExecSessionList {
+    pub items: Vec<Item>,
+}
+
+/// A session as documents show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub protocol: Option<Protocol>,
+    pub state: State,
+    pub start_time: Option<Timestamp>,
+    pub end_time: Option<Timestamp>,
+    /// Seconds.
+    pub duration: Option<f64>,
+    pub user: Person,
+    pub impersonated_user: Option<Person>,
+    #[serde(rename = "sourceIPs")]
+    pub source_ips: Vec<String>,
+    pub user_agent: Option<String>,
+    pub tool: Option<Tool>,
+    pub node: Option<String>,
+    pub namespace: Option<String>,
+    pub pod: Option<String>,
+    pub container: Option<String>,
+    pub command: Vec<String>,
+    pub stdin: Option<bool>,
+    pub stdout: Option<bool>,
+    pub stderr: Option<bool>,
+    pub tty: Option<bool>,
+    pub code: Option<i64>,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub allowed_by: Option<String>,
+    #[serde(rename = "auditIDs")]
+    pub audit_ids: Vec<String>,
+    pub log: String,
+    /// The service of a service proxy: shown to people.
+    #[serde(skip)]
+    pub service: Option<String>,
+}
+
+impl ExecSessionList {
+    pub(super) fn new(sessions: impl Iterator<Item = Session>, shows_secrets: bool) -> Self {
+        ExecSessionList { items: sessions.map(|it| Item::of(it, shows_secrets)).collect() }
+    }
+}
+
+impl Item {
+    fn of(session: Session, shows_secrets: bool) -> Item {
+        let given = |it: String| (!it.is_empty()).then_some(it);
+        let duration = session.duration().map(|it| it as f64 / 1e6);
+        let door = session.door;
+        Item {
+            kind: door.kind.as_str(),
+            protocol: session.protocol,
+            state: session.state,
+            start_time: session.start_time,
+            end_time: session.end_time,
+            duration,
+            user: session.user,
+            impersonated_user: session.impersonated_user,
+            source_ips: session.source_ips,
+            tool: Tool::of(&session.user_agent),
+            user_agent: given(session.user_agent),
+            node: door.node,
+            namespace: door.namespace,
+            pod: door.pod,
+            container: door.container,
+            command: if shows_secrets { door.command } else { mask(&door.command) },
+            stdin: door.stdin,
+            stdout: door.stdout,
+            stderr: door.stderr,
+            tty: door.tty,
+            code: session.code,
+            reason: given(session.reason),
+            message: given(session.message),
+            allowed_by: given(session.allowed_by),
+            audit_ids: session.audit_ids,
+            log: session.log,
+            service: door.service,
+        }
+    }
+
+    fn row(&self, n_times: usize, longest: Option<f64>) -> Vec<Cell> {
+        let text = |it: &Option<String>| it.clone().unwrap_or_default();
+        let who = self.impersonated_user.as_ref().unwrap_or(&self.user);
+        let by = self.impersonated_user.as_ref().map(|_| self.user.username.clone());
+        let is_stream = matches!(self.kind, "exec" | "attach" | "cp");
+        let container = match &self.container {
+            None if is_stream => "<default>".to_owned(),
+            it => text(it),
+        };
+        let target = match (&self.namespace, &self.pod, &self.service) {
+            (Some(namespace), Some(pod), _) => format!("{namespace}/{pod}"),
+            (Some(namespace), None, Some(service)) => format!("{namespace}/svc/{service}"),
+            _ => text(&self.pod),
+        };
+        let times = if n_times > 1 { format!(" ×{n_times}") } else { String::new() };
+        let code = match (self.state, self.code) {
+            (State::Denied | State::Failed, Some(code)) => format!(" {code}"),
+            _ => String::new(),
+        };
+        let tool = self.tool.as_ref().map(|it| {
+            it.version.as_ref().map_or(it.name.clone(), |version| format!("{} {version}", it.name))
+        });
+        let protocol = match self.protocol {
+            Some(Protocol::WebSocket) => "websocket",
+            Some(Protocol::Spdy) => "spdy",
+            Some(Protocol::Http) => "http",
+            None => "",
+        };
+        let hop = |it: &String| format!("{it}*");
+        let (last, before) =
+            self.source_ips.split_last().map_or((None, &[][..]), |(it, all)| (Some(it), all));
+        let ips: Vec<String> = before.iter().cloned().chain(last.map(hop)).collect();
+        vec![
+            self.start_time.map_or(Cell::None, |it| Cell::Time(it.0)),
+            longest.map_or(Cell::None, Cell::Seconds),
+            who.username.as_str().into(),
+            format!("{}{times}", self.kind).into(),
+            target.into(),
+            container.into(),
+            if self.tty == Some(true) { "yes" } else { "no" }.into(),
+            format!("{}{code}", self.state.as_str()).into(),
+            quoted(&self.command).into(),
+            by.into(),
+            ips.join(",").into(),
+            tool.into(),
+            protocol.into(),
+            text(&self.node).into(),
+            self.allowed_by.clone().or(self.message.clone()).into(),
+            self.audit_ids.join(",").into(),
+            self.log.as_str().into(),
+        ]
+    }
+
+    /// Whether a person would read the two as the same thing done again.
+    fn is_like(&self, other: &Item) -> bool {
+        let what = |it: &Item| (it.kind, it.state, it.code, it.tty, it.protocol.map(|it| it as u8));
+        what(self) == what(other)
+            && self.user.username == other.user.username
+            && self.impersonated_user == other.impersonated_user
+            && self.source_ips == other.source_ips
+            && (
+                &self.node,
+                &self.namespace,
+                &self.pod,
+                &self.service,
+                &self.container,
+                &self.command,
+            ) == (
+                &other.node,
+                &other.namespace,
+                &other.pod,
+                &other.service,
+                &other.container,
+                &other.command,
+            )
+    }
+}
+
+/// A command that can be pasted into a shell.
+pub(super) fn quoted(command: &[String]) -> String {
+    // A NUL cannot be in an argument of a running program, but it can be in a request.
+    let quoter = shlex::Quoter::new().allow_nul(true);
+    quoter.join(command.iter().map(String::as_str)).unwrap_or_default()
+}
+
+/// Like sessions that start at most this many microseconds after one another are one row.
+const BURST: i64 = 60_000_000;
+
+impl Report for ExecSessionList {
+    const KIND: &'static str = "ExecSessionList";
+    type Item = Item;
+
+    fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let column = Column::text;
+        let columns = vec![
+            column("START"),
+            Column::number("DURATION"),
+            column("USER"),
+            column("TYPE"),
+            column("POD"),
+            column("CONTAINER"),
+            column("TTY"),
+            column("STATE"),
+            column("COMMAND").shrinking(),
+            column("BY").wide(),
+            column("FROM").wide(),
+            column("TOOL").wide(),
+            column("PROTOCOL").wide(),
+            column("NODE").wide(),
+            column("ALLOWED-BY").wide().shrinking(),
+            column("AUDIT-IDS").wide(),
+            column("LOG").wide(),
+        ];
+        let mut rows = Vec::new();
+        let mut rest = self.items.as_slice();
+        while let Some(first) = rest.first() {
+            let is_near = |a: &Item, b: &Item| match (a.start_time, b.start_time) {
+                (Some(a), Some(b)) => b.0.saturating_sub(a.0) <= BURST,
+                _ => false,
+            };
+            let n_more = rest
+                .windows(2)
+                .take_while(|it| it[0].is_like(&it[1]) && is_near(&it[0], &it[1]))
+                .count();
+            let (burst, others) = rest.split_at(1 + n_more);
+            let longest = burst.iter().filter_map(|it| it.duration).reduce(f64::max);
+            rows.push(first.row(burst.len(), longest));
+            rest = others;
+        }
+        vec![Table { columns, rows }]
+    }
+}

@@ -1,0 +1,138 @@
+//! `kubectl audit execs`
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use regex::Regex;
+use serde::Serialize;
+
+use super::{
+    Error, Exit,
+    args::{OutputArgs, SourceArgs, When, summary, timezone},
+    filter_args::{FilterArgs, now, warn_of_unknown_keys},
+};
+use crate::{
+    analysis::execs::{ExecSessions, Question, State, Type, change_event::ChangeEvent},
+    decode::Projection,
+    filter::{Filter, Window},
+    output::{self, Format},
+    pipeline,
+};
+
+/// Show who was inside which container, when, for how long, and what they ran
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Sessions of this type; several with commas
+    #[arg(long = "type", value_enum, value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<Type>,
+    /// Sessions in this state; several with commas
+    #[arg(long = "state", value_enum, value_name = "STATE", value_delimiter = ',')]
+    states: Vec<State>,
+    /// Sessions that lasted longer, such as 30s, 5m or 1h; open ones as far as the logs go
+    #[arg(long, value_name = "D", value_parser = longer_than)]
+    longer_than: Option<i64>,
+    /// Sessions with standard input and a terminal
+    #[arg(long)]
+    interactive: bool,
+    /// Sessions whose command (quoted as for a shell) matches this regular expression
+    #[arg(long, value_name = "RE")]
+    command: Option<Regex>,
+    /// Show passwords, tokens and keys in commands
+    #[arg(long)]
+    show_secrets: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    output: ShapeArgs,
+}
+
+/// The output flags of every command, with one format more.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+struct ShapeArgs {
+    /// Output format: table, wide, json, jsonl, yaml, csv, or changeevent (kubechronicle's, one a line)
+    #[arg(short, long, value_parser = shape, default_value = "table")]
+    output: Shape,
+    /// Leave out the header line of tables
+    #[arg(long)]
+    no_headers: bool,
+    /// The time zone of the times in tables: UTC, Local, or a name such as Europe/Berlin
+    #[arg(long, value_name = "Z", default_value = "UTC", value_parser = timezone)]
+    timezone: jiff::tz::TimeZone,
+    /// Colours in tables: always, never, or on a terminal
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    color: When,
+    /// Say nothing on standard error but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// A format of every command, or the one of this command alone.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Usual(Format),
+    ChangeEvent,
+}
+
+pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
+    let mut projection = Projection::default();
+    let now = now();
+    // A session belongs to a window it overlaps, so the window is no matter of single events.
+    let requests = FilterArgs { since: None, until: None, ..args.filter.clone() };
+    let question = Question {
+        window: args.filter.window(now)?,
+        filter: requests.build(now, &mut projection)?,
+        types: args.types,
+        states: args.states,
+        longer_than: args.longer_than,
+        is_interactive: args.interactive,
+        command: args.command,
+        shows_secrets: args.show_secrets,
+    };
+    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    let sessions = ExecSessions::new(question, &mut projection);
+    let ShapeArgs { output: shape, no_headers, timezone, color, quiet } = args.output;
+    let format = if let Shape::Usual(format) = shape { format } else { Format::Jsonl };
+    let output = OutputArgs { output: format, no_headers, timezone, color, quiet };
+    // What started before the window and still lasts left its only trace before it.
+    let sources = args.source.sources(Window::default())?;
+    let all = Filter::default();
+    let reading = args.source.reading();
+    let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &all, sessions);
+    let exit = sources.exit(&mut folded, &output)?;
+    match shape {
+        Shape::ChangeEvent => lines(folded.report.items.iter().map(ChangeEvent::from), out)?,
+        Shape::Usual(format) => {
+            output::write(&folded.report, Some(&folded.input), format, &output.look(), out)?;
+        }
+    }
+    summary(&folded.input, &output, out)?;
+    Ok(exit)
+}
+
+/// One object a line.
+fn lines(items: impl Iterator<Item = impl Serialize>, out: &mut dyn Write) -> io::Result<()> {
+    for item in items {
+        serde_json::to_writer(&mut *out, &item)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn shape(text: &str) -> Result<Shape, String> {
+    if text == "changeevent" {
+        return Ok(Shape::ChangeEvent);
+    }
+    Format::from_str(text, false)
+        .map(Shape::Usual)
+        .map_err(|_| "give one of table, wide, json, jsonl, yaml, csv, changeevent".to_owned())
+}
+
+/// A span of time in microseconds.
+fn longer_than(text: &str) -> Result<i64, String> {
+    let hint = "give a span of time such as `30s`, `5m` or `1h`";
+    let span: jiff::SignedDuration = text.parse().map_err(|_| hint.to_owned())?;
+    i64::try_from(span.as_micros()).ok().filter(|it| *it >= 0).ok_or_else(|| hint.to_owned())
+}
