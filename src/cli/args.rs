@@ -8,15 +8,15 @@ use std::{
 
 use jiff::tz::TimeZone;
 
-use super::{Error, Exit, cluster_args::ClusterArgs, exit, summary};
+use super::{Error, Exit, cluster_args::ClusterArgs, exit, interrupt, summary};
 use crate::{
     decode::InputSummary,
     event::Timestamp,
     filter::Window,
     output::{Format, Look},
-    pipeline::{Folded, Reading, Skip},
+    pipeline::{Folded, Followed, Reading, Skip},
     source::{
-        self, Found, SourceError,
+        self, Follow, Found, SourceError,
         node::{self, NodeQuery, Span},
     },
 };
@@ -34,6 +34,9 @@ pub struct SourceArgs {
     /// recognized by their first bytes. Rotated files beside their log are one log with it.
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Keep reading, through rotation, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
     /// Read with at most N threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -75,14 +78,22 @@ impl NodeArgs {
     /// # Errors
     /// If there is no cluster, or its nodes cannot be found.
     pub fn find(&self, window: Window) -> Result<Found, Error> {
+        let cluster = self.cluster.connect()?;
+        Ok(node::find(&cluster, &self.query(window)).map_err(SourceError::Node)?)
+    }
+
+    fn follow(&self, window: Window) -> Result<(Vec<Follow>, Vec<SourceError>), Error> {
+        let cluster = self.cluster.connect()?;
+        Ok(node::follow(&cluster, &self.query(window)).map_err(SourceError::Node)?)
+    }
+
+    fn query(&self, window: Window) -> NodeQuery {
         let time = |it: Option<Timestamp>| it.and_then(Timestamp::to_jiff);
-        let query = NodeQuery {
+        NodeQuery {
             nodes: self.names.clone(),
             log_path: self.log_path.clone(),
             span: Span { since: time(window.since), until: time(window.until) },
-        };
-        let cluster = self.cluster.connect()?;
-        Ok(node::find(&cluster, &query).map_err(SourceError::Node)?)
+        }
     }
 }
 
@@ -105,6 +116,34 @@ impl SourceArgs {
         Ok(Sources { logs, has_failed, is_strict: self.strict })
     }
 
+    /// The logs that are named, or else those of the cluster, to be followed until an interrupt.
+    ///
+    /// # Errors
+    /// If there is nothing to follow.
+    pub fn followed(&self, window: Window) -> Result<(Followed, Sources), Error> {
+        let since = window.since.and_then(Timestamp::to_jiff).filter(|_| self.may_skip());
+        let (mut follows, mut failed) = (Vec::new(), Vec::new());
+        if self.paths.is_empty() {
+            (follows, failed) = self.nodes.follow(window)?;
+        }
+        for path in &self.paths {
+            if path.is_dir() {
+                let found = source::find(std::slice::from_ref(path));
+                follows.extend(found.logs.iter().filter_map(|it| Follow::log(it, since)));
+                failed.extend(found.failed);
+            } else if path.as_os_str() == "-" {
+                return Err(SourceError::Endless.into());
+            } else {
+                follows.push(Follow::file(path, since));
+            }
+        }
+        let has_failed = !failed.is_empty();
+        report(failed, follows.is_empty())?;
+        let followed = Followed::new(follows);
+        interrupt::stop(followed.stop())?;
+        Ok((followed, Sources { logs: Vec::new(), has_failed, is_strict: self.strict }))
+    }
+
     pub fn reading(&self) -> Reading {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Reading {
@@ -112,7 +151,8 @@ impl SourceArgs {
             max_line: self.max_line,
             unique: self.unique,
             strict: self.strict,
-            skip: self.may_skip().then(Skip::default),
+            // Of a node nothing came that the window does not need.
+            skip: (self.may_skip() && !self.paths.is_empty()).then(Skip::default),
             // What stands in a file is told as it stands there.
             leave_out: (self.paths.is_empty() && !self.nodes.include_self).then_some(OWN_AGENT),
         }

@@ -13,10 +13,11 @@ use super::{
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
-    decode::Projection,
+    decode::{InputSummary, Projection, Record},
     event::Event,
+    filter::Filter,
     output::{Format, csv, table, yaml},
-    pipeline::{self, Reading},
+    pipeline::{self, Reading, Watcher},
     report::{Cell, Column},
 };
 
@@ -53,6 +54,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    if args.source.follow {
+        return follow(&args, &projection, &filter, out);
+    }
     let sources = args.source.sources(filter.window)?;
     // What becomes part of a document must be JSON to its end.
     let is_document = matches!(args.output.output, Format::Json | Format::Yaml);
@@ -90,6 +94,56 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let exit = sources.exit(&mut folded, &args.output)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
+}
+
+/// Prints events as they are written; between logs in the order in which they come.
+fn follow(
+    args: &Args,
+    projection: &Projection,
+    filter: &Filter,
+    out: &mut dyn Write,
+) -> Result<Exit, Error> {
+    let (followed, sources) = args.source.followed(filter.window)?;
+    let left = args.limit.unwrap_or(usize::MAX);
+    let mut stream = Stream { writer: Writer::new(&args.output, out), left, result: Ok(()) };
+    let mut folded =
+        pipeline::follow(followed, &args.source.reading(), projection, filter, &mut stream);
+    let Stream { mut writer, result, .. } = stream;
+    result?;
+    writer.finish()?;
+    let exit = sources.exit(&mut folded, &args.output)?;
+    summary(&folded.input, &args.output, out)?;
+    Ok(exit)
+}
+
+/// Prints what is followed.
+struct Stream<'o> {
+    writer: Writer<'o>,
+    /// How many more are wanted.
+    left: usize,
+    result: io::Result<()>,
+}
+
+impl Watcher for Stream<'_> {
+    fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
+        if self.left > 0 {
+            self.result = self.writer.event(record.line());
+            self.left -= 1;
+        }
+        if self.left == 0 || self.result.is_err() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
+        self.result = self.writer.show();
+        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn note(&mut self, note: &str) {
+        exit::note(note);
+    }
 }
 
 /// Rows that are looked at before the width of the columns is settled.
@@ -178,6 +232,14 @@ impl<'o> Writer<'o> {
         let Some(pages) = &mut self.pages else { return Ok(()) };
         pages.header(self.out)?;
         pages.write(self.rows.drain(..), self.out)
+    }
+
+    /// Shows at once what was printed so far.
+    fn show(&mut self) -> io::Result<()> {
+        if !self.rows.is_empty() {
+            self.page()?;
+        }
+        self.out.flush()
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod events;
 mod execs;
 mod exit;
 mod filter_args;
+mod interrupt;
 mod stats;
 mod summary;
 mod version;

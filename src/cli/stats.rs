@@ -1,17 +1,27 @@
 //! `kubectl audit stats`
 
-use std::io::Write;
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use super::{
     Error, Exit,
     args::{OutputArgs, SourceArgs, summary},
+    exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
-    analysis::stats::{Counted, Question, Sort, Stats},
-    decode::Projection,
+    analysis::{
+        Analysis,
+        stats::{Counted, Question, Sort, Stats, StatsReport},
+    },
+    decode::{InputSummary, Projection, Record},
     event::Key,
-    output, pipeline,
+    filter::Filter,
+    output,
+    pipeline::{self, Watcher},
 };
 
 /// Count requests by any keys
@@ -82,6 +92,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let stats = Stats::new(question, &mut projection);
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut std::io::stderr());
+    if args.source.follow {
+        return follow(&args.source, &args.output, &projection, &filter, stats, out);
+    }
     let sources = args.source.sources(filter.window)?;
     let mut folded =
         pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, stats);
@@ -91,6 +104,83 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     output::write(&report, Some(&folded.input), args.output.output, &args.output.look(), out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
+}
+
+/// Counts on and on: redrawn in place on a terminal, else as snapshots; at the end the final state.
+fn follow(
+    source: &SourceArgs,
+    output: &OutputArgs,
+    projection: &Projection,
+    filter: &Filter,
+    stats: Stats,
+    out: &mut dyn Write,
+) -> Result<Exit, Error> {
+    let (followed, sources) = source.followed(filter.window)?;
+    let is_terminal = output.look().width.is_some();
+    let mut live =
+        Live { stats, output, is_terminal, shown: Instant::now(), events: 0, result: Ok(()), out };
+    let mut folded = pipeline::follow(followed, &source.reading(), projection, filter, &mut live);
+    if folded.failed.is_empty() || folded.input.events > 0 {
+        let _ = live.show(&folded.input, folded.requests);
+    }
+    let Live { result, out, .. } = live;
+    result?;
+    let exit = sources.exit(&mut folded, output)?;
+    summary(&folded.input, output, out)?;
+    Ok(exit)
+}
+
+/// How often a snapshot is printed where nothing can be redrawn.
+const SNAPSHOT: Duration = Duration::from_secs(10);
+
+/// Counts, and shows them now and then.
+struct Live<'o> {
+    stats: Stats,
+    output: &'o OutputArgs,
+    is_terminal: bool,
+    shown: Instant,
+    /// How many there were when it was shown.
+    events: u64,
+    result: io::Result<()>,
+    out: &'o mut dyn Write,
+}
+
+impl Live<'_> {
+    fn show(&mut self, input: &InputSummary, requests: u64) -> ControlFlow<()> {
+        (self.shown, self.events) = (Instant::now(), input.events);
+        let mut report = self.stats.clone().finish();
+        (report.total.events, report.total.requests) = (input.events, requests);
+        self.result = self.draw(&report, input);
+        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn draw(&mut self, report: &StatsReport, input: &InputSummary) -> io::Result<()> {
+        if self.is_terminal {
+            // To the upper left corner, and nothing below.
+            self.out.write_all(b"\x1b[H\x1b[2J")?;
+        }
+        output::write(report, Some(input), self.output.output, &self.output.look(), self.out)?;
+        self.out.flush()
+    }
+}
+
+impl Watcher for Live<'_> {
+    fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
+        self.stats.observe(record);
+        ControlFlow::Continue(())
+    }
+
+    fn pause(&mut self, input: &InputSummary, requests: u64) -> ControlFlow<()> {
+        let wait = if self.is_terminal { Duration::from_secs(1) } else { SNAPSHOT };
+        if input.events == self.events || self.shown.elapsed() < wait {
+            return ControlFlow::Continue(());
+        }
+        self.show(input, requests)
+    }
+
+    fn note(&mut self, note: &str) {
+        exit::note(note);
+    }
 }
 
 /// A span of time in microseconds, more than none.

@@ -3,6 +3,7 @@
 mod chunk;
 mod each;
 mod fold;
+mod follow;
 mod own;
 mod queue;
 mod skip;
@@ -12,4 +13,5 @@ mod worker;
 
 pub use each::each;
 pub use fold::{Folded, Reading, fold};
+pub use follow::{Followed, Stop, Watcher, follow};
 pub use skip::Skip;

@@ -9,6 +9,8 @@ use super::{compression::PackingError, node::NodeLogError};
 pub enum SourceError {
     #[error(transparent)]
     Node(#[from] NodeLogError),
+    #[error("standard input cannot be followed")]
+    Endless,
     #[error("there is no `{name}`")]
     Missing { name: String },
     #[error("no permission to read `{name}`")]
@@ -52,9 +54,17 @@ impl SourceError {
         }
     }
 
+    /// Whether waiting may help: a node or an API server that restarts.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, SourceError::Node(err) if err.may_pass())
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            SourceError::Endless => {
+                "it is read to its end anyway; with `tail -F audit.log | …` that end never comes: name the file".into()
+            }
             SourceError::Missing { .. } => {
                 "check the path; on a kubeadm node audit logs are often under /var/log/kubernetes/audit/".into()
             }

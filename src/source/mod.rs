@@ -10,6 +10,7 @@ mod archive;
 mod compression;
 mod error;
 mod expand;
+mod follow;
 mod local;
 pub mod node;
 mod positioned;
@@ -19,6 +20,7 @@ mod sniff;
 pub use archive::{Archive, Leftover, Member};
 pub use error::SourceError;
 pub use expand::expand;
+pub use follow::Follow;
 pub use local::{Found, find, note_of};
 pub use positioned::read_exact_at;
 

@@ -6,5 +6,6 @@
 
 mod cluster;
 mod nodes;
+mod restart;
 mod stats;
 mod story;

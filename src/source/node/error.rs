@@ -92,6 +92,18 @@ impl NodeLogError {
         }
     }
 
+    /// Whether waiting may help: a node or an API server that restarts.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            NodeLogError::KubeletUnreachable { .. } | NodeLogError::Broken { .. } => true,
+            NodeLogError::Status { status, .. } => *status >= 500 || *status == 429,
+            NodeLogError::Cluster(err) => {
+                matches!(err, ClusterError::Unreachable { .. } | ClusterError::Timeout { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let elsewhere = "copy the log from the node by other means and give its path";

@@ -250,7 +250,7 @@ impl NodeReader {
 }
 
 /// The body of a part, from where it was asked for.
-fn behind(part: Part) -> impl Read + Send {
+pub(super) fn behind(part: Part) -> impl Read + Send {
     Behind { before: part.before, body: part.body }
 }
 

@@ -7,8 +7,11 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{NodeLogError, listing};
-use crate::cluster::{Body, Cluster};
+use super::{NodeLogError, file::behind, listing};
+use crate::{
+    cluster::{Body, Cluster},
+    source::{SourceError, follow::Folder},
+};
 
 /// What stays as it is in a segment of a path.
 const SEGMENT: &AsciiSet =
@@ -83,5 +86,38 @@ impl NodeLogs {
     fn url(&self, path: &str) -> String {
         let node = utf8_percent_encode(&self.node, SEGMENT);
         format!("/api/v1/nodes/{node}/proxy/logs/{}", utf8_percent_encode(path, SEGMENT))
+    }
+}
+
+/// A folder on a node.
+pub(super) struct NodeFolder {
+    pub logs: NodeLogs,
+    /// Below `/var/log`, ends in `/` unless empty.
+    pub folder: String,
+}
+
+/// What is not there yet may come.
+fn if_there<T>(result: Result<T, NodeLogError>) -> Result<Option<T>, SourceError> {
+    match result {
+        Ok(it) => Ok(Some(it)),
+        Err(NodeLogError::NoSuchFile { .. }) => Ok(None),
+        Err(err) => Err(err.into()),
+    }
+}
+
+impl Folder for NodeFolder {
+    fn names(&mut self) -> Result<Vec<String>, SourceError> {
+        Ok(if_there(self.logs.list(&self.folder))?.unwrap_or_default())
+    }
+
+    fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+        let path = format!("{}{name}", self.folder);
+        Ok(if_there(self.logs.read(&path, range))?.map(|(bytes, _)| bytes).unwrap_or_default())
+    }
+
+    fn open(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+        let path = format!("{}{name}", self.folder);
+        let part = if_there(self.logs.open(&path, 0..i64::MAX as u64))?.flatten();
+        Ok(part.map(|it| Box::new(behind(it)) as Box<dyn Read + Send>))
     }
 }

@@ -17,10 +17,11 @@ pub use error::NodeLogError;
 pub use file::NodeFile;
 pub use plan::Span;
 pub use search::{ApiServer, api_servers};
+pub(super) use seek::{SLACK, lower_bound};
 
-use super::{Found, Input, Log, Place, SourceError, rotation, rotation::Rotated};
+use super::{Follow, Found, Input, Log, Place, SourceError, rotation, rotation::Rotated};
 use crate::cluster::Cluster;
-use folder::NodeLogs;
+use folder::{NodeFolder, NodeLogs};
 use search::{LogPath, log_paths};
 
 /// Which logs of a cluster.
@@ -59,6 +60,31 @@ pub fn find(cluster: &Cluster, query: &NodeQuery) -> Result<Found, NodeLogError>
         }
     }
     Ok(found)
+}
+
+/// The logs of a cluster, to be followed; and the nodes that cannot be.
+///
+/// # Errors
+/// If the nodes cannot be found.
+pub fn follow(
+    cluster: &Cluster,
+    query: &NodeQuery,
+) -> Result<(Vec<Follow>, Vec<SourceError>), NodeLogError> {
+    let (mut follows, mut failed) = (Vec::new(), Vec::new());
+    for server in api_servers(cluster, &query.nodes)? {
+        let logs = NodeLogs { cluster: cluster.clone(), node: server.node.clone() };
+        match log_paths(&logs, &server, query.log_path.as_deref()) {
+            Ok(paths) => follows.extend(paths.into_iter().map(|path| {
+                let name = path.log_name(&logs.node);
+                let folder = NodeFolder { logs: logs.clone(), folder: path.folder };
+                let mut follow = Follow::new(Box::new(folder), name, path.live, query.span.since);
+                follow.is_remote = true;
+                follow
+            })),
+            Err(err) => failed.push(SourceError::Node(err)),
+        }
+    }
+    Ok((follows, failed))
 }
 
 fn log(logs: &NodeLogs, path: &LogPath, span: Span) -> Result<Log, NodeLogError> {

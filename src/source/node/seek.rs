@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
 
 /// Lines are nearly, but not strictly, in the order of their stage timestamps: a batch waits for 30 s.
-pub(super) const SLACK: SignedDuration = SignedDuration::from_secs(60);
+pub(in crate::source) const SLACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// A span this long is read rather than looked at more closely.
 const CLOSE: u64 = 128 << 10;
@@ -16,7 +16,7 @@ const PROBE: u64 = 16 << 10;
 
 /// The first line that begins at or behind `range.start` and is not older than `time`, as an offset:
 /// what begins before is older. `read` gives the bytes of a range.
-pub(super) fn lower_bound<E>(
+pub(in crate::source) fn lower_bound<E>(
     read: &mut dyn FnMut(Range<u64>) -> Result<Vec<u8>, E>,
     range: Range<u64>,
     time: Timestamp,
