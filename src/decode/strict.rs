@@ -58,10 +58,15 @@ pub fn read<'a>(
 }
 
 /// The fields of the outermost object in their order.
-struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<Json<'a>> {
+    /// The fields in their order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
+        self.0.iter().map(|(name, json)| (&**name, *json))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Json<'a>> {
         let mut fields = self.0.iter().filter(|(it, _)| it == name).map(|(_, json)| *json);
         if TAIL_KEYS.contains(&name) { fields.next_back() } else { fields.next() }
     }
