@@ -1,6 +1,6 @@
-//! The console blocks of the guide are true.
+//! The console blocks of the guide and the README are true.
 
 #[test]
 fn guide() {
-    trycmd::TestCases::new().case("docs/guide/*.md");
+    trycmd::TestCases::new().case("docs/guide/*.md").case("README.md");
 }
