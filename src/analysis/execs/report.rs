@@ -178,11 +178,27 @@ impl Item {
     }
 }
 
-/// A command that can be pasted into a shell.
+/// A command that can be pasted into a shell. What a terminal would obey is escaped as bash and
+/// zsh read it: `$'new\nline'`.
 pub(super) fn quoted(command: &[String]) -> String {
-    // A NUL cannot be in an argument of a running program, but it can be in a request.
-    let quoter = shlex::Quoter::new().allow_nul(true);
-    quoter.join(command.iter().map(String::as_str)).unwrap_or_default()
+    let words = command.iter().map(|it| {
+        if it.contains(char::is_control) {
+            return format!("$'{}'", it.chars().map(escaped).collect::<String>());
+        }
+        // Only a NUL cannot be quoted, and it is a control character.
+        shlex::try_quote(it).map_or_else(|_| it.clone(), Into::into)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn escaped(letter: char) -> String {
+    match letter {
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\'' | '\\' => format!("\\{letter}"),
+        _ if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+        _ => letter.to_string(),
+    }
 }
 
 /// Like sessions that start at most this many microseconds after one another are one row.
@@ -234,5 +250,23 @@ impl Report for ExecSessionList {
             rest = others;
         }
         vec![Table { columns, rows }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(argv: &[&str], expected: &str) {
+        let argv: Vec<String> = argv.iter().map(|&it| it.to_owned()).collect();
+        assert_eq!(quoted(&argv), expected);
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        check(&["ls", "-l", "a b", ""], "ls -l 'a b' ''");
+        check(&["sh", "-c", "echo it's"], r#"sh -c "echo it's""#);
+        check(&["new\nline\u{1b}[2J", "\0"], r"$'new\nline\u001b[2J' $'\u0000'");
     }
 }

@@ -229,9 +229,7 @@ impl Session {
         let (Some(end), Some(start)) = (self.end_time.or(self.start_time), next.start_time) else {
             return false;
         };
-        self.start_time <= next.start_time
-            && start.0.saturating_sub(end.0) <= FALLBACK
-            && self.user.username == next.user.username
+        self.start_time <= next.start_time && start.0.saturating_sub(end.0) <= FALLBACK
     }
 }
 
@@ -305,7 +303,7 @@ fn without_repeats(sessions: Vec<Session>) -> Vec<Session> {
 
 fn with_fallbacks(sessions: Vec<Session>) -> Vec<Session> {
     let mut kept: Vec<Option<Session>> = Vec::with_capacity(sessions.len());
-    let mut failed: HashMap<(String, String), VecDeque<usize>> = HashMap::new();
+    let mut failed: HashMap<[String; 3], VecDeque<usize>> = HashMap::new();
     for mut session in sessions {
         let is_stream = matches!(
             session.door.kind,
@@ -317,7 +315,8 @@ fn with_fallbacks(sessions: Vec<Session>) -> Vec<Session> {
                 | Type::NodeAttach
                 | Type::NodePortForward
         );
-        let key = || (session.effective_user().username.clone(), session.uri.clone());
+        let who = |it: &Person| it.username.clone();
+        let key = || [who(&session.user), who(session.effective_user()), session.uri.clone()];
         let is_refused = matches!(session.state, State::Denied | State::Failed);
         if is_stream && session.verb == "get" && is_refused {
             failed.entry(key()).or_default().push_back(kept.len());
