@@ -35,5 +35,6 @@ pub mod event;
 pub mod filter;
 pub mod output;
 pub mod pipeline;
+pub mod policy;
 pub mod report;
 pub mod source;

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{User, uri};
+use super::{User, list_options, uri};
 
 /// A question to an authorizer or a policy: may, or how is recorded, this user's verb on this target.
 #[derive(Debug, Clone)]
@@ -46,57 +46,155 @@ impl<'a> Target<'a> {
     /// What `request_uri` names, for a request whose verb is `verb`.
     pub fn of_request(verb: &str, request_uri: &'a str) -> Target<'a> {
         let (path, query) = uri::split(request_uri);
-        match resource_of(&path, verb, query) {
-            Some(resource) => Target::Resource(resource),
-            None => Target::Path(path),
+        match path {
+            Cow::Borrowed(path) => match ResourcePath::parse(path) {
+                Some(it) => Target::Resource(it.request(verb, query, Cow::Borrowed)),
+                None => Target::Path(Cow::Borrowed(path)),
+            },
+            Cow::Owned(path) => match ResourcePath::parse(&path) {
+                Some(it) => {
+                    Target::Resource(it.request(verb, query, |part| Cow::Owned(part.to_owned())))
+                }
+                None => Target::Path(Cow::Owned(path)),
+            },
         }
     }
 }
 
-/// The resource request of a decoded path, or `None` for any other path.
-fn resource_of<'a>(path: &str, verb: &str, query: &str) -> Option<ResourceRequest<'a>> {
-    let trimmed = path.trim_matches('/');
-    let parts: Vec<&str> =
-        if trimmed.is_empty() { Vec::new() } else { trimmed.split('/').collect() };
-    let (api_group, api_version, mut rest) = match parts.as_slice() {
-        ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
-        ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
-        _ => return None,
-    };
-    // The legacy prefixes `proxy/` and `watch/` are verbs; alone they are a resource's name.
-    if let [special @ ("proxy" | "watch"), after @ ..] = rest {
-        if after.is_empty() {
-            return None;
-        }
-        let _ = special;
-        rest = after;
-    }
-    let mut request = ResourceRequest {
-        api_group: Cow::Owned(api_group.to_owned()),
-        api_version: Cow::Owned(api_version.to_owned()),
-        ..ResourceRequest::default()
-    };
-    if let ["namespaces", namespace, after @ ..] = rest {
-        request.namespace = Cow::Owned((*namespace).to_owned());
-        if let [first, ..] = after
-            && !matches!(*first, "status" | "finalize")
-        {
-            rest = after;
-        }
-    }
-    let part = |n: usize| Cow::Owned(rest.get(n).copied().unwrap_or_default().to_owned());
-    (request.resource, request.name, request.subresource) = (part(0), part(1), part(2));
-    if request.name.is_empty() && matches!(verb, "list" | "watch") {
-        request.name = name_in_field_selector(query).map(Cow::Owned).unwrap_or_default();
-    }
-    Some(request)
+/// The parts of a decoded path that is a resource's.
+struct ResourcePath<'p> {
+    api_group: &'p str,
+    api_version: &'p str,
+    namespace: &'p str,
+    resource: &'p str,
+    name: &'p str,
+    subresource: &'p str,
+    /// The verb stood in the path, so the query decides nothing.
+    has_verb: bool,
 }
 
-/// `fieldSelector=metadata.name=X` on a list or watch makes it a request about X.
-fn name_in_field_selector(query: &str) -> Option<String> {
-    let selector = uri::parameter(query, "fieldSelector")?;
-    let name = selector.split(',').find_map(|term| {
-        term.strip_prefix("metadata.name==").or_else(|| term.strip_prefix("metadata.name="))
-    })?;
-    Some(name.to_owned())
+impl<'p> ResourcePath<'p> {
+    /// `None` for any other path.
+    fn parse(path: &'p str) -> Option<ResourcePath<'p>> {
+        let (prefix, rest) = path.trim_matches('/').split_once('/')?;
+        let (api_group, rest) = match prefix {
+            "api" => ("", rest),
+            "apis" => rest.split_once('/')?,
+            _ => return None,
+        };
+        let (api_version, rest) = rest.split_once('/')?;
+        // Of what follows the first six parts at most say something.
+        let mut parts = [""; 6];
+        let mut n = 0;
+        for (slot, part) in parts.iter_mut().zip(rest.split('/')) {
+            *slot = part;
+            n += 1;
+        }
+        let mut parts = &parts[..n];
+        // The legacy prefixes are verbs; with nothing behind them the server gives up.
+        let special = parts.first().copied().filter(|it| matches!(*it, "proxy" | "watch"));
+        if special.is_some() {
+            parts = &parts[1..];
+            if parts.is_empty() {
+                return None;
+            }
+        }
+        let mut namespace = "";
+        if let ["namespaces", name, after @ ..] = parts {
+            namespace = name;
+            if after.first().is_some_and(|it| !matches!(*it, "status" | "finalize")) {
+                parts = after;
+            }
+        }
+        let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+        let subresource = if special == Some("proxy") { "" } else { part(2) };
+        Some(ResourcePath {
+            api_group,
+            api_version,
+            namespace,
+            resource: part(0),
+            name: part(1),
+            subresource,
+            has_verb: special.is_some(),
+        })
+    }
+
+    fn request<'a>(
+        &self,
+        verb: &str,
+        query: &str,
+        own: impl Fn(&'p str) -> Cow<'a, str>,
+    ) -> ResourceRequest<'a> {
+        let is_list = self.name.is_empty() && !self.has_verb && matches!(verb, "list" | "watch");
+        let selected = if is_list { list_options::selected_name(query) } else { None };
+        ResourceRequest {
+            api_group: own(self.api_group),
+            api_version: own(self.api_version),
+            namespace: own(self.namespace),
+            resource: own(self.resource),
+            subresource: own(self.subresource),
+            name: selected.map_or_else(|| own(self.name), Cow::Owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(verb: &str, uri: &str, expected: &str) {
+        let shown = match Target::of_request(verb, uri) {
+            Target::Path(path) => format!("path {path}"),
+            Target::Resource(it) => format!(
+                "{}|{}|{}|{}|{}|{}",
+                it.api_group, it.api_version, it.namespace, it.resource, it.subresource, it.name
+            ),
+        };
+        assert_eq!(shown, expected, "{verb} {uri}");
+    }
+
+    #[test]
+    fn resources() {
+        check("get", "/api/v1/nodes/n", "|v1||nodes||n");
+        check("list", "/apis/apps/v1/deployments?limit=5", "apps|v1||deployments||");
+        check("get", "/api/v1/namespaces/a/pods/p/log?follow=true", "|v1|a|pods|log|p");
+        check("get", "/api/v1/namespaces/a/pods/p/proxy/x/y/z", "|v1|a|pods|proxy|p");
+        check("get", "/api/v1/namespaces/team-a/pods/%2e%2e", "|v1|team-a|pods||..");
+        check("get", "/api/v1/namespaces/a/pods/p%2Flog", "|v1|a|pods|log|p");
+    }
+    #[test]
+    fn namespaces() {
+        check("list", "/api/v1/namespaces", "|v1||namespaces||");
+        check("get", "/api/v1/namespaces/a", "|v1|a|namespaces||a");
+        check("update", "/api/v1/namespaces/a/finalize", "|v1|a|namespaces|finalize|a");
+        check("get", "/api/v1/namespaces/a/status", "|v1|a|namespaces|status|a");
+    }
+    #[test]
+    fn other_paths() {
+        check("get", "/", "path /");
+        check("get", "/api/v1", "path /api/v1");
+        check("get", "/apis/apps/v1/", "path /apis/apps/v1/");
+        check("get", "/healthz?verbose", "path /healthz");
+        check("get", "/apiv1/v1/pods", "path /apiv1/v1/pods");
+        check("watch", "/api/v1/watch", "path /api/v1/watch");
+    }
+    #[test]
+    fn doubled_slashes() {
+        check("get", "//api/v1/pods/", "|v1||pods||");
+        check("get", "/api//v1/pods", "|||v1||pods");
+        check("get", "/api/v1/namespaces//pods", "|v1||pods||");
+        check("get", "/api/v1/namespaces/a//p", "|v1|a|||p");
+    }
+    #[test]
+    fn legacy_prefixes() {
+        check("watch", "/api/v1/watch/namespaces/a/pods/p", "|v1|a|pods||p");
+        check("watch", "/api/v1/watch/pods?fieldSelector=metadata.name%3Dx", "|v1||pods||");
+        check("proxy", "/api/v1/proxy/namespaces/a/pods/p/some/path", "|v1|a|pods||p");
+    }
+    #[test]
+    fn selected_names() {
+        check("list", "/api/v1/pods?fieldSelector=metadata.name%3Dx", "|v1||pods||x");
+        check("deletecollection", "/api/v1/pods?fieldSelector=metadata.name%3Dx", "|v1||pods||");
+    }
 }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 mod attributes;
 mod json;
 mod key;
+mod list_options;
 mod time;
 pub mod uri;
 
