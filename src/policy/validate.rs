@@ -35,7 +35,8 @@ impl Errors {
         }
         self.stages(&format!("{path}.omitStages"), &place.omit_stages);
         let urls = &rule.non_resource_urls;
-        if !urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+        let is_about_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+        if !urls.is_empty() && is_about_resources {
             let message = format!(
                 "{path}.nonResourceURLs: Invalid value: {}: rules cannot apply to both regular resources and non-resource URLs",
                 go_list(urls)
