@@ -9,6 +9,7 @@ mod cluster_args;
 mod events;
 mod execs;
 mod exit;
+mod fetch;
 mod filter_args;
 mod interrupt;
 mod stats;
@@ -35,6 +36,7 @@ enum Command {
     Execs(execs::Args),
     Stats(stats::Args),
     Events(events::Args),
+    Fetch(fetch::Args),
     Version(version::Args),
 }
 
@@ -47,6 +49,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Execs(args) => execs::run(args, out),
         Command::Stats(args) => stats::run(args, out),
         Command::Events(args) => events::run(args, out),
+        Command::Fetch(args) => fetch::run(args, out),
         Command::Version(args) => version::run(&args, out),
     }
 }

@@ -25,6 +25,12 @@ pub enum SourceError {
     Truncated { name: String },
     #[error("`{name}` is damaged: {reason}")]
     Damaged { name: String, reason: String },
+    #[error("cannot write `{name}`")]
+    CannotWrite {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot read `{name}`")]
     Io {
         name: String,
@@ -87,7 +93,10 @@ impl SourceError {
                 "what could be read before that was used; copy the file again to have all of it".into()
             }
             SourceError::Node(err) => return err.hint(),
-            SourceError::Io { .. } => return None,
+            SourceError::CannotWrite { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "make room and run the same command again: it goes on where it stopped".into()
+            }
+            SourceError::CannotWrite { .. } | SourceError::Io { .. } => return None,
         })
     }
 }

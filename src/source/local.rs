@@ -136,7 +136,9 @@ impl Walk {
     /// A file in a folder.
     fn file(&mut self, path: &Path, root: usize) {
         // What OpenShift's API server locks its log with.
-        if path.extension().is_some_and(|it| it == "lock") {
+        // And what `fetch` leaves beside its copies: the manifest, and a copy that is not whole.
+        let is_part = path.extension().is_some_and(|it| it == "lock" || it == "part");
+        if is_part || path.file_name().is_some_and(|it| it == "manifest.json") {
             return;
         }
         if !self.is_new(path) {

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+mod copy;
 mod error;
 mod file;
 mod flags;
@@ -13,6 +14,7 @@ mod seek;
 #[cfg(test)]
 mod tests;
 
+pub use copy::Copied;
 pub use error::NodeLogError;
 pub use file::NodeFile;
 pub use plan::Span;

@@ -333,3 +333,61 @@ fn wrong_credentials() {
     let answers = [(LOGS, 401, unauthorized)];
     check_failure(PATH, &answers, NodeQuery::default(), "log in again");
 }
+
+/// Copies the live file as it is now; gives the bytes that travelled, and the copy.
+fn copied(server: &Server, folder: &std::path::Path) -> (u64, Vec<u8>) {
+    let found = found(server, &NodeQuery::default());
+    let Place::Node(file) = &found.logs[0].inputs[0].place else { panic!("a node's file") };
+    let before = server.state.lock().unwrap().sent;
+    let path = file.copy(&folder.join("cp-1/audit.log"), false, &mut |_| {}).unwrap();
+    let evidence = file.evidence(folder, &path).unwrap();
+    let copy = std::fs::read(&path).unwrap();
+    assert_eq!((evidence.bytes, evidence.file.as_str()), (copy.len() as u64, "cp-1/audit.log"));
+    assert_eq!(evidence.from, super::seek::stage_timestamp(&copy[..200]));
+    assert_eq!(evidence.to, super::seek::stage_timestamp(&copy[copy.len() - 200..]));
+    (server.state.lock().unwrap().sent - before, copy)
+}
+
+#[test]
+fn a_copy_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..1_000));
+    let part = folder.path().join("cp-1/audit.log.part");
+    std::fs::create_dir_all(part.parent().unwrap()).unwrap();
+    std::fs::write(&part, &lines(0..1_000)[..150_077]).unwrap();
+    let (sent, copy) = copied(&server, folder.path());
+    assert!(copy == lines(0..1_000));
+    assert!(sent < 80_000, "{sent} bytes for the missing 50,000");
+    assert!(!part.exists());
+    put(&server, "audit.log", lines(0..1_100));
+    let (sent, copy) = copied(&server, folder.path());
+    assert!(copy == lines(0..1_100), "the second run adds what is new");
+    assert!(sent < 50_000, "{sent} bytes for 20,000 new ones");
+}
+
+#[test]
+fn a_copy_of_something_else_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(500..1_000));
+    let part = folder.path().join("cp-1/audit.log.part");
+    std::fs::create_dir_all(part.parent().unwrap()).unwrap();
+    std::fs::write(&part, lines(0..400)).unwrap();
+    assert!(copied(&server, folder.path()).1 == lines(500..1_000));
+}
+
+#[test]
+fn a_copy_that_is_compressed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..100));
+    let found = found(&server, &NodeQuery::default());
+    let Place::Node(file) = &found.logs[0].inputs[0].place else { panic!("a node's file") };
+    let path = file.copy(&folder.path().join("audit.log"), true, &mut |_| {}).unwrap();
+    let mut text = Vec::new();
+    let packed = std::fs::File::open(&path).unwrap();
+    flate2::read::GzDecoder::new(packed).read_to_end(&mut text).unwrap();
+    assert!(text == lines(0..100));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+}
