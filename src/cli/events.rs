@@ -36,9 +36,9 @@ use crate::{
   # The five newest deletions
   kubectl audit events --verb delete --reverse --limit 5 examples/audit.log")]
 pub struct Args {
-    /// Print at most N events
-    #[arg(short, long, value_name = "N")]
-    limit: Option<usize>,
+    /// Print at most N events; 0 prints all
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    limit: usize,
     /// Newest first. Holds the matching events in memory, or as many as --limit
     #[arg(long)]
     reverse: bool,
@@ -48,6 +48,12 @@ pub struct Args {
     source: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+impl Args {
+    fn limit(&self) -> usize {
+        if self.limit == 0 { usize::MAX } else { self.limit }
+    }
 }
 
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
@@ -64,7 +70,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let reading = Reading { strict: reading.strict || is_document, ..reading };
     let mut writer = Writer::new(&args.output, out);
     let mut last = VecDeque::new();
-    let limit = args.limit.unwrap_or(usize::MAX);
+    let limit = args.limit();
     let (mut n, mut result) = (0_usize, Ok(()));
     let mut folded = pipeline::each(&sources.logs, &reading, &projection, &filter, &mut |line| {
         if args.reverse {
@@ -104,7 +110,7 @@ fn follow(
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
     let (followed, sources) = args.source.followed(filter.window)?;
-    let left = args.limit.unwrap_or(usize::MAX);
+    let left = args.limit();
     let mut stream = Stream { writer: Writer::new(&args.output, out), left, result: Ok(()) };
     let mut folded =
         pipeline::follow(followed, &args.source.reading(), projection, filter, &mut stream);

@@ -287,11 +287,17 @@ impl<'a> Line<'a, '_> {
         if let Some(len) = written(guess, &self.bytes[at..]) {
             return Some((Field::Known(guess), at + len));
         }
-        // The usual gaps: no impersonation, and none of the constrained kind.
-        if guess == USER + 1
-            && let Some(len) = written(SOURCE_IPS, &self.bytes[at..])
-        {
-            return Some((Field::Known(SOURCE_IPS), at + len));
+        // The usual gaps: no impersonation, no object, no status yet, no bodies.
+        let others: &[usize] = match guess {
+            8 | 9 => &[SOURCE_IPS],
+            12 => &[13, RECEIVED],
+            13..RECEIVED => &[RECEIVED],
+            _ => &[],
+        };
+        for field in others {
+            if let Some(len) = written(*field, &self.bytes[at..]) {
+                return Some((Field::Known(*field), at + len));
+            }
         }
         let start = self.blanks(at);
         let (name, value) = self.name(start)?;
