@@ -57,7 +57,7 @@ pub struct SourceArgs {
 }
 
 /// Which logs of the cluster, where no PATH is given.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct NodeArgs {
     /// Without a PATH: read the log of this node only; repeatable
     #[arg(long = "node", value_name = "NAME")]
@@ -85,6 +85,12 @@ impl NodeArgs {
     fn follow(&self, window: Window) -> Result<(Vec<Follow>, Vec<SourceError>), Error> {
         let cluster = self.cluster.connect()?;
         Ok(node::follow(&cluster, &self.query(window)).map_err(SourceError::Node)?)
+    }
+
+    /// The same for one node.
+    #[must_use]
+    pub fn of(&self, node: &str) -> NodeArgs {
+        NodeArgs { names: vec![node.to_owned()], ..self.clone() }
     }
 
     fn query(&self, window: Window) -> NodeQuery {

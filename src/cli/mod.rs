@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod args;
 mod cluster_args;
+mod doctor;
 mod events;
 mod execs;
 mod exit;
@@ -37,6 +38,7 @@ enum Command {
     Stats(stats::Args),
     Events(events::Args),
     Fetch(fetch::Args),
+    Doctor(doctor::Args),
     Version(version::Args),
 }
 
@@ -49,6 +51,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Execs(args) => execs::run(args, out),
         Command::Stats(args) => stats::run(args, out),
         Command::Events(args) => events::run(args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
         Command::Fetch(args) => fetch::run(args, out),
         Command::Version(args) => version::run(&args, out),
     }

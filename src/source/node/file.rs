@@ -10,6 +10,7 @@ use std::{
 use super::{
     NodeLogError,
     folder::{NodeLogs, Part},
+    seek::stage_timestamp,
 };
 use crate::{
     cluster::Body,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// How much of a file's beginning tells it from others: an audit ID and a time are in it.
-pub(super) const START: u64 = 512;
+pub(super) const START: u64 = 4096;
 
 /// How often in a row a connection may break.
 const ATTEMPTS: u32 = 5;
@@ -56,6 +57,16 @@ impl NodeFile {
     /// The path on the node.
     pub fn path(&self) -> String {
         format!("/var/log/{}{}", self.folder, self.name)
+    }
+
+    /// Whether the API server still writes to it.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// The stage timestamp of its first event, if that is not far in.
+    pub fn first_time(&self) -> Option<jiff::Timestamp> {
+        stage_timestamp(&self.start)
     }
 
     /// How many bytes are read.

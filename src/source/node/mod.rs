@@ -18,7 +18,7 @@ pub use copy::Copied;
 pub use error::NodeLogError;
 pub use file::NodeFile;
 pub use plan::Span;
-pub use search::{ApiServer, api_servers};
+pub use search::{ApiServer, api_servers, audit_flags};
 pub(super) use seek::{SLACK, lower_bound};
 
 use super::{Follow, Found, Input, Log, Place, SourceError, rotation, rotation::Rotated};

@@ -184,6 +184,23 @@ pub(super) fn log_paths(
     })
 }
 
+/// The `--audit-…` flags of an API server, without the dashes; `None` if its flags are not in its pod.
+pub fn audit_flags(server: &ApiServer) -> Option<Vec<(String, String)>> {
+    let container = flags::container(server.pod.as_deref()?)?;
+    flags::flag(container, "etcd-servers")?;
+    let all = [&container.command, &container.args].into_iter().flatten().flatten();
+    let mut names: Vec<String> = all
+        .flat_map(|it| it.split_whitespace())
+        .filter_map(|it| it.trim_start_matches('-').split('=').next())
+        .filter(|it| it.starts_with("audit-"))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names.dedup();
+    let value = |name: String| flags::flag(container, &name).map(|value| (name, value));
+    Some(names.into_iter().filter_map(value).collect())
+}
+
 /// The path below `/var/log` of a path on the host; a relative one is below it.
 fn below_var_log(path: &str, node: &str) -> Result<String, NodeLogError> {
     let outside = || NodeLogError::OutsideVarLog { node: node.to_owned(), path: path.to_owned() };

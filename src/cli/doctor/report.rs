@@ -1,0 +1,125 @@
+//! What is known of a cluster's auditing, as a report.
+
+use serde::Serialize;
+
+use crate::report::{Cell, Column, Report, Table};
+
+/// How auditing is set up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditSetup {
+    pub server: String,
+    /// How far our clock is before the API server's, in seconds.
+    pub clock_skew: Option<f64>,
+    pub api_servers: Vec<ServerSetup>,
+    /// What the API server that answered counts itself.
+    pub metrics: Vec<Metric>,
+    pub findings: Vec<Finding>,
+}
+
+/// One API server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerSetup {
+    pub node: String,
+    /// Whether the flags are known: they are in the manifest of its pod.
+    pub is_known: bool,
+    /// Its `--audit-…` flags.
+    pub flags: Vec<Flag>,
+    pub policy_file: Option<String>,
+    pub webhook: bool,
+    /// On the host.
+    pub log_path: Option<String>,
+    /// Whether the node serves the log to us; if not, why.
+    pub is_served: bool,
+    pub error: Option<String>,
+    /// Of the log with its rotated files.
+    pub bytes: u64,
+    pub files: u64,
+    /// How many hours the files go back.
+    pub hours: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flag {
+    pub name: String,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metric {
+    pub name: String,
+    pub labels: String,
+    pub value: f64,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub id: &'static str,
+    pub severity: &'static str,
+    /// Absent where it is about the whole cluster.
+    pub node: Option<String>,
+    pub message: String,
+    pub hint: String,
+}
+
+impl Report for AuditSetup {
+    const KIND: &'static str = "AuditSetup";
+    type Item = ServerSetup;
+
+    fn items(&self) -> &[ServerSetup] {
+        &self.api_servers
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let text = |it: &str| if it.is_empty() { Cell::None } else { Cell::from(it) };
+        let servers = self.api_servers.iter().map(|it| {
+            vec![
+                text(&it.node),
+                text(it.log_path.as_deref().unwrap_or_default()),
+                text(it.policy_file.as_deref().unwrap_or_default()),
+                text(if it.webhook { "yes" } else { "no" }),
+                text(if it.is_served { "yes" } else { "no" }),
+                Cell::Number(it.files),
+                Cell::Number(it.bytes),
+                it.hours.map_or(Cell::None, |it| Cell::from(format!("{it:.1}"))),
+            ]
+        });
+        let findings = self.findings.iter().map(|it| {
+            vec![
+                text(it.severity),
+                text(it.node.as_deref().unwrap_or_default()),
+                text(it.id),
+                text(&it.message),
+                text(&it.hint),
+            ]
+        });
+        let mut tables = vec![Table {
+            columns: vec![
+                Column::text("NODE"),
+                Column::text("LOG"),
+                Column::text("POLICY"),
+                Column::text("WEBHOOK"),
+                Column::text("SERVED"),
+                Column::number("FILES"),
+                Column::number("BYTES"),
+                Column::number("HOURS"),
+            ],
+            rows: servers.collect(),
+        }];
+        if !self.findings.is_empty() {
+            tables.push(Table {
+                columns: vec![
+                    Column::text("SEVERITY"),
+                    Column::text("NODE"),
+                    Column::text("FINDING"),
+                    Column::text("MESSAGE"),
+                    Column::text("WHAT TO DO"),
+                ],
+                rows: findings.collect(),
+            });
+        }
+        tables
+    }
+}

@@ -1,0 +1,35 @@
+//! `doctor` says how auditing is really set up.
+
+use super::{
+    cluster::audit,
+    nodes::{audit_as, reader},
+};
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn the_setup_and_what_is_missing() {
+    let ended = audit(&["doctor", "-o", "json"]);
+    // The rotation is not what the benchmark asks for.
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    let setup: serde_json::Value = serde_json::from_str(&ended.stdout).expect("it is JSON");
+    let server = &setup["apiServers"][0];
+    assert_eq!(server["node"], "cp-1");
+    assert_eq!(server["logPath"], "/var/log/kubernetes/audit/audit.log");
+    assert_eq!(server["policyFile"], "/etc/kubernetes/audit-policy.yaml");
+    assert_eq!(server["isServed"], true);
+    let findings = setup["findings"].as_array().expect("there are findings");
+    let ids: Vec<_> = findings.iter().filter_map(|it| it["id"].as_str()).collect();
+    assert!(ids.contains(&"CIS-1.2.17"), "{ids:?}");
+    assert!(!ids.contains(&"CIS-3.2.1") && !ids.contains(&"permission"), "{ids:?}");
+    let is_counted = |it: &serde_json::Value| it["name"] == "apiserver_audit_event_total";
+    assert!(setup["metrics"].as_array().expect("they can be read").iter().any(is_counted));
+    assert!(setup["clockSkew"].as_f64().expect("the server tells its time").abs() < 5.0);
+}
+
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn a_reader_needs_no_more() {
+    let ended = audit_as(reader(), &["doctor", "-o", "json"]);
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("\"permission\""), "{}", ended.stdout);
+}
