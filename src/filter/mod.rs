@@ -2,6 +2,7 @@
 
 mod cel;
 mod condition;
+mod decimal;
 mod error;
 mod operand;
 mod parse;

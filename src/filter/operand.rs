@@ -2,70 +2,22 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use super::window;
+use super::{decimal::Decimal, window};
 use crate::event::{Json, Kind, Timestamp};
 
 /// A value that a person wrote.
 #[derive(Debug, Clone)]
 pub(super) struct Operand {
     text: Box<[u8]>,
-    number: Option<Number>,
+    is_number: bool,
     time: Option<Timestamp>,
-}
-
-/// A number, exact as long as it is an integer that fits.
-#[derive(Debug, Clone, Copy)]
-enum Number {
-    Integer(i128),
-    Real(f64),
-}
-
-impl Number {
-    /// Numbers as JSON writes them.
-    fn parse(text: &[u8]) -> Option<Number> {
-        let first = *text.first()?;
-        if text.len() > 64 || !(first.is_ascii_digit() || first == b'-') {
-            return None;
-        }
-        let text = std::str::from_utf8(text).ok()?;
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        if digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit() {
-            return None;
-        }
-        if digits.bytes().all(|it| it.is_ascii_digit()) && !digits.is_empty() {
-            return text
-                .parse()
-                .map(Number::Integer)
-                .ok()
-                .or_else(|| text.parse().map(Number::Real).ok());
-        }
-        if !digits.ends_with(|c: char| c.is_ascii_digit())
-            || digits.contains(['i', 'n', 'N', 'I', '_'])
-        {
-            return None;
-        }
-        text.parse().map(Number::Real).ok()
-    }
-
-    fn compare(self, other: Number) -> Option<Ordering> {
-        match (self, other) {
-            (Number::Integer(a), Number::Integer(b)) => Some(a.cmp(&b)),
-            (a, b) => a.as_real().partial_cmp(&b.as_real()),
-        }
-    }
-
-    fn as_real(self) -> f64 {
-        match self {
-            Number::Integer(it) => it as f64,
-            Number::Real(it) => it,
-        }
-    }
 }
 
 impl Operand {
     pub(super) fn new(text: &str) -> Operand {
         let time = Timestamp::parse(text.as_bytes()).or_else(|| window::calendar(text));
-        Operand { number: Number::parse(text.as_bytes()), time, text: text.as_bytes().into() }
+        let text = text.as_bytes();
+        Operand { is_number: Decimal::parse(text).is_some(), time, text: text.into() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,10 +31,10 @@ impl Operand {
     }
 
     fn order_text(&self, text: &[u8]) -> Ordering {
-        if let Some(mine) = self.number
-            && let Some(order) = Number::parse(text).and_then(|its| its.compare(mine))
+        if self.is_number
+            && let (Some(its), Some(mine)) = (Decimal::parse(text), Decimal::parse(&self.text))
         {
-            return order;
+            return its.cmp(&mine);
         }
         if let Some(mine) = self.time
             && let Some(its) = Timestamp::parse(text)
@@ -98,7 +50,7 @@ impl Operand {
         let text = text(json);
         let is_same = *text == *self.text;
         is_same
-            || ((self.number.is_some() || self.time.is_some())
+            || ((self.is_number || self.time.is_some())
                 && self.order_text(&text) == Ordering::Equal)
     }
 

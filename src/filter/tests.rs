@@ -260,6 +260,56 @@ fn cel() {
     check_where("event.nothing.at.all == 1", false);
 }
 
+/// As deep as it gets, on a thread of the usual size: a test's, and the reading threads'.
+#[test]
+fn cel_is_bounded() {
+    let nested = |open: &str, n: usize, inner: &str, close: &str| {
+        let text = format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+        holds(|_| Filter::default().and_where(&text), EVENT)
+    };
+    for n in [1, 12, 20, 24, 60, 199] {
+        let _ = nested("(", n, "event.verb", ") == 'x'");
+        let _ = nested("[", n, "event", "] == []");
+        let _ = nested("{1:", n, "event", "} == 1");
+        let _ = nested("size(", n, "event", ") == 1");
+        let _ = nested("event.verb < ", n, "'a'", "");
+        let _ = nested("event", 1, ".verb", &".a".repeat(n));
+        let _ = nested("1 + ", n, "event.responseStatus.code > 1", "");
+        let _ = nested("!", n, "(event.verb == 'a')", "");
+        let _ = nested("event.verb == 'a' ? true : ", n, "false", "");
+        let _ = nested("event.verb == 'a' || ", n.min(50), "false", "");
+        let _ = nested("[1,2,3,4,5,6,7,8,9].all(a, ", n, "event.verb == 'x'", ")");
+    }
+    assert_eq!(nested("event.verb == 'a' || ", 30, "event.verb == 'watch'", ""), Ok(true));
+    assert_eq!(nested("(", 20, "event.verb == 'watch'", ")"), Ok(true));
+    assert!(nested("[1].all(a, ", 4, "event.verb == 'x'", ")").is_err());
+    assert_eq!(nested("[1].all(a, ", 3, "event.verb == 'watch'", ")"), Ok(true));
+}
+
+#[test]
+fn cel_survives_arithmetic() {
+    for text in [
+        "event.verb == 'x' || (-9223372036854775807 - 1) / -1 == 0",
+        "event.verb == 'x' || (-9223372036854775807 - 1) % -1 == 1",
+        "event.responseStatus.code / 0 == 0",
+        "timestamp(event.stageTimestamp) + duration('9223372036s') < timestamp('1999-01-01T00:00:00Z')",
+        "event.user.groups[-1] == 'x' || event.user.groups[99] == 'x'",
+        "event.verb.matches('(a{1000}){1000}') || event.verb.matches('(')",
+    ] {
+        check_where(text, false);
+    }
+}
+
+#[test]
+fn cel_errors() {
+    let cel = |text: &str| holds(|_| Filter::default().and_where(text), EVENT);
+    refused(cel("event.verb"), "this gives a string, not true or false\n  event.verb\n  ^");
+    refused(cel("event.verb == get"), "there is no `get`\n  event.verb == get\n                ^");
+    refused(cel("verb == 'get'"), "there is no `verb`\n  verb == 'get'\n  ^");
+    assert!(cel("nothing(event.verb)").is_err() && cel("event.verb.like('a')").is_err());
+    check_where("type(event.verb) == string && event.verb.size() == 5", true);
+}
+
 #[track_caller]
 fn refused(result: Result<bool, FilterError>, expected: &str) {
     assert_eq!(
@@ -391,6 +441,11 @@ proptest! {
         let result = holds(|projection| Ok(Filter::default().and(parse(&text, projection)?)), &event.to_string());
         prop_assert_eq!(result, Ok(reference::holds(&event, &path, operator, operand)), "{} of {}", text, event);
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,40}", signs in "[a-z.!=<>~+()\\[\\]\", -]{0,20}") {

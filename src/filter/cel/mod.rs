@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+mod check;
+
 use cel::{
-    Context, Program, Value,
+    Context, Env, Program, Value,
     objects::{Key, Map},
 };
 
@@ -14,6 +16,8 @@ use crate::decode::Record;
 #[derive(Clone)]
 pub(super) struct Expression {
     program: Arc<Program>,
+    /// The functions of the language, built once.
+    env: Arc<Env>,
 }
 
 impl fmt::Debug for Expression {
@@ -22,17 +26,39 @@ impl fmt::Debug for Expression {
     }
 }
 
-/// Bounds on the text, since parser and interpreter go as deep as it does.
+/// Bounds on the text, since the parser goes as deep as it does.
 const MAX_LEN: usize = 4096;
 const MAX_SIGNS: usize = 200;
+const MAX_BRACKETS: usize = 24;
+
+/// What the parser may use: without optimization it takes over 100 KiB for a level.
+const PARSER_STACK: usize = 128 << 20;
+
+/// An event with a value of the usual type in each field, to find what an expression gives.
+const SAMPLE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{"username":"a","uid":"a","groups":["a"],"extra":{}},"impersonatedUser":{"username":"a","uid":"a","groups":["a"],"extra":{}},"sourceIPs":["10.0.0.1"],"userAgent":"a","objectRef":{"resource":"pods","namespace":"a","name":"a","uid":"a","apiGroup":"a","apiVersion":"v1","resourceVersion":"1","subresource":"exec"},"responseStatus":{"metadata":{},"status":"a","message":"a","reason":"a","details":{},"code":200},"requestObject":{},"responseObject":{},"requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z","stageTimestamp":"2026-01-02T03:04:05.000000Z","annotations":{}}"#;
 
 impl Expression {
     pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
-        let n_signs = text.bytes().filter(|it| b"([{!-+*/%<>=&|?.".contains(it)).count();
-        if text.len() > MAX_LEN || n_signs > MAX_SIGNS {
-            return Err(FilterError::new(text, 0, "this expression is too long")
-                .hint("at most 4096 characters and 200 operators; -F takes any number of simple conditions"));
+        let is_sign = |it: &u8| b"([{!-+*/%<>=&|?.".contains(it);
+        if text.len() > MAX_LEN
+            || text.bytes().filter(is_sign).count() > MAX_SIGNS
+            || brackets(text) > MAX_BRACKETS
+        {
+            return Err(FilterError::new(text, 0, "this expression is too long").hint(
+                "at most 4096 characters, 200 operators and 24 brackets within each other; -F takes any number of simple conditions",
+            ));
         }
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .stack_size(PARSER_STACK)
+                .spawn_scoped(scope, || Expression::compile(text))
+                .ok()
+                .and_then(|it| it.join().ok())
+                .unwrap_or_else(|| Err(FilterError::new(text, 0, "this expression is too much")))
+        })
+    }
+
+    fn compile(text: &str) -> Result<Expression, FilterError> {
         let program = Program::compile(text).map_err(|errors| {
             let first = errors.errors.first();
             let at = first.map_or(0, |it| place(text, it.pos));
@@ -42,12 +68,10 @@ impl Expression {
             FilterError::new(text, at, format!("not an expression of CEL: {reason}"))
                 .hint("for example: event.verb == \"delete\" && event.responseStatus.code < 300")
         })?;
-        if !program.references().variables().contains(&"event") {
-            return Err(FilterError::new(text, 0, "this expression does not look at the event")
-                .hint("the event is called `event`: write event.verb, event.user.username"));
-        }
-        let expression = Expression { program: Arc::new(program) };
-        match expression.evaluate(Value::Map(Map { map: Arc::default() })) {
+        check::check(text, &program)?;
+        let expression = Expression { program: Arc::new(program), env: Arc::new(Env::stdlib()) };
+        let sample = serde_json::from_str(SAMPLE).expect("the sample is JSON");
+        match expression.evaluate(value(sample)) {
             Some(Value::Bool(_)) | None => Ok(expression),
             Some(other) => {
                 let reason = format!("this gives a {}, not true or false", other.type_of());
@@ -63,10 +87,24 @@ impl Expression {
     }
 
     fn evaluate(&self, event: Value) -> Option<Value> {
-        let mut context = Context::default();
+        let mut context = Context::with_env(self.env.clone());
         context.add_variable_from_value("event", event);
         self.program.execute(&context).ok()
     }
+}
+
+/// How many brackets stand open at once, at most. Those in strings count as well.
+fn brackets(text: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' | b'?' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// The byte of a (line from 1, column from 0) in a text.
