@@ -47,6 +47,12 @@ pub fn read<'a>(
                 .ok_or_else(|| format!("stageTimestamp {} is no RFC 3339 time", json.raw()))?,
         ),
     };
+    let is_old = || text("apiVersion").is_some_and(|it| it != "audit.k8s.io/v1");
+    let has_old_time = || fields.get("timestamp").or(fields.get("metadata")).is_some();
+    if stage_timestamp.is_none() && is_old() && has_old_time() {
+        // `unwrap` knows where old versions have their time.
+        return Err("an old version's event without stageTimestamp".to_owned());
+    }
     let ends_request = match stage {
         Stage::ResponseComplete | Stage::Panic => true,
         Stage::RequestReceived => false,
@@ -61,6 +67,10 @@ pub fn read<'a>(
 pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Fields<'a> {
+    pub(super) fn new(fields: Vec<(Cow<'a, str>, Json<'a>)>) -> Self {
+        Fields(fields)
+    }
+
     /// The fields in their order.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
         self.0.iter().map(|(name, json)| (&**name, *json))

@@ -169,9 +169,10 @@ impl<'p> Worker<'p> {
         input: &mut dyn std::io::Read,
         sink: &mut S,
     ) -> std::io::Result<()> {
-        let consumed = unwrap::read(input, self.max_line, &mut |item| self.item(at, item, sink))?;
+        let (consumed, result) =
+            unwrap::read(input, self.max_line, &mut |item| self.item(at, item, sink));
         self.tally.read(at.part, consumed.bytes, consumed.lines);
-        Ok(())
+        result
     }
 
     /// Reads lines; gives how many there were. `before` lines of this piece came before them.

@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::{decode::strict::Fields, event::Json};
+use super::INFERRED;
+use crate::{
+    decode::strict::Fields,
+    event::{Json, Timestamp},
+};
 
 /// The columns of AKSAudit and AKSAuditAdmin, and the fields of an event that they are.
 const COLUMNS: [(&str, &str); 15] = [
@@ -24,7 +28,7 @@ const COLUMNS: [(&str, &str); 15] = [
 ];
 
 /// A row of Azure's tables as an event.
-pub(super) fn event(fields: &Fields<'_>) -> Option<String> {
+pub(super) fn event(fields: &Fields<'_>, time: Option<Timestamp>) -> Option<String> {
     fields.get("AuditId")?;
     fields.get("Stage")?;
     let mut event = Map::new();
@@ -33,6 +37,20 @@ pub(super) fn event(fields: &Fields<'_>) -> Option<String> {
     for (column, field) in COLUMNS.iter().chain([&("Annotations", "annotations")]) {
         let value = fields.get(column).and_then(dynamic);
         event.extend(value.map(|it| ((*field).to_owned(), it)));
+    }
+    // Times as some exports write them are none; when the row was made is the next best.
+    for name in ["requestReceivedTimestamp", "stageTimestamp"] {
+        let is_time = |it: &str| Timestamp::parse(it.as_bytes()).is_some();
+        if !event.get(name).and_then(Value::as_str).is_some_and(is_time) {
+            event.shift_remove(name);
+        }
+    }
+    if let Some(time) = time.filter(|_| !event.contains_key("stageTimestamp")) {
+        event.insert("stageTimestamp".to_owned(), time.to_string().into());
+        let annotations = event.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(INFERRED.to_owned(), "stageTimestamp".into());
+        }
     }
     Some(Value::Object(event).to_string())
 }

@@ -100,7 +100,8 @@ fn object_ref(resource_name: &str) -> Value {
     let mut namespace = "";
     if let ["namespaces", name, after @ ..] = rest {
         namespace = name;
-        if !after.is_empty() {
+        // As the API server reads it: these two are subresources of the namespace.
+        if !matches!(after.first(), None | Some(&"status" | &"finalize")) {
             rest = after;
         }
     }

@@ -10,6 +10,10 @@ use crate::event::Target;
 /// `TIME AUDIT: id="…" stage="…" ip="…" method="…" user="…" …` as an event, perhaps behind a host.
 pub(super) fn event(line: &str) -> Option<String> {
     let (before, pairs) = line.split_once(" AUDIT: ").or_else(|| line.split_once("AUDIT: "))?;
+    // Within an event's JSON these words are anybody's: a user agent, a path.
+    if before.contains(['{', '"']) {
+        return None;
+    }
     let time = shape::time(before.rsplit(' ').next().unwrap_or_default());
     let fields = pairs_of(pairs);
     let get =
@@ -54,9 +58,13 @@ pub(super) fn event(line: &str) -> Option<String> {
         event["responseStatus"] = json!({ "code": code });
     }
     if let Some(time) = time {
+        // The format has only the time of arrival.
+        event["requestReceivedTimestamp"] = time.to_string().into();
         event["stageTimestamp"] = time.to_string().into();
     }
-    mark_inferred(&mut event, &["level", "objectRef"]);
+    let inferred = ["level", "objectRef", "stageTimestamp"];
+    let n = if event["stage"] == "RequestReceived" { 2 } else { 3 };
+    mark_inferred(&mut event, &inferred[..n]);
     Some(event.to_string())
 }
 

@@ -49,21 +49,26 @@ pub const TRUNCATED: &str = "audit.k8s.io/truncated";
 /// Unwraps a line of a log that is itself no event; `false` if it knows no wrapper of this shape.
 pub fn line(line: &[u8], emit: &mut dyn FnMut(Item<'_>)) -> bool {
     let mut finder = shape::Finder::new(1, emit);
+    if text::is_utf16(line) {
+        finder.skip("UTF-16: convert it, for example with `iconv -f UTF-16 -t UTF-8`");
+        return true;
+    }
     finder.text(&String::from_utf8_lossy(line), &shape::Context::default())
         != shape::Outcome::Nothing
 }
 
 /// Reads wrapped input of any shape to its end. No piece of more than `max_line` bytes is held.
 ///
-/// # Errors
-/// When the input cannot be read on; what came before has been emitted.
+/// The error is the one that ended the reading: what came before has been emitted, and counted.
 pub fn read(
     input: &mut dyn Read,
     max_line: usize,
     emit: &mut dyn FnMut(Item<'_>),
-) -> io::Result<Consumed> {
+) -> (Consumed, io::Result<()>) {
     stream::read(input, max_line, emit)
 }
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

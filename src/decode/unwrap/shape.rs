@@ -4,14 +4,14 @@ use std::{borrow::Cow, io::Read};
 
 use base64::Engine;
 
-use super::{INFERRED, Item, TRUNCATED, columns, gke, legacy, salvage, text};
+use super::{INFERRED, Item, columns, gke, legacy, salvage, text};
 use crate::{
     decode::strict::Fields,
     event::{Json, Kind, Timestamp},
 };
 
 /// How deep wrappers are followed into each other.
-const MAX_DEPTH: usize = 12;
+pub(super) const MAX_DEPTH: usize = 12;
 /// What packed data inside a wrapper may unpack to.
 const MAX_UNPACKED: u64 = 64 << 20;
 
@@ -55,12 +55,17 @@ const PAYLOADS: [&str; 19] = [
     "value",
 ];
 
+/// Fields that hold a line of a log.
+pub(super) const LINES: [&str; 5] = ["log", "message", "@message", "MESSAGE", "line"];
+
 /// What a wrapper tells about what is in it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     pub depth: usize,
     pub host: Option<String>,
     pub time: Option<Timestamp>,
+    /// Nothing in here is worth a word.
+    pub is_silent: bool,
 }
 
 /// Whether there was something to find.
@@ -105,12 +110,19 @@ impl<'e> Finder<'e> {
 
     /// A text: JSON, perhaps cut, perhaps behind a prefix; or the legacy format.
     pub(super) fn text(&mut self, text: &str, context: &Context) -> Outcome {
-        let text = text.trim();
+        // A server that went down leaves NUL bytes in its log, and so does `copytruncate`.
+        let text = text.trim_matches(|it: char| it.is_whitespace() || it == '\0');
         if text.is_empty() || context.depth > MAX_DEPTH {
             return Outcome::Nothing;
         }
         if text.starts_with(['{', '[']) {
             return self.json_text(text, context);
+        }
+        if text.starts_with('"') {
+            return match serde_json::from_str::<&serde_json::value::RawValue>(text) {
+                Ok(raw) => self.value(Json::new(raw.get().as_bytes()), context),
+                Err(_) => Outcome::Nothing,
+            };
         }
         if let Some(event) = legacy::event(text) {
             return self.event(&event, false, context);
@@ -121,6 +133,7 @@ impl<'e> Finder<'e> {
                     depth: context.depth + 1,
                     host: prefix.host.map(str::to_owned).or_else(|| context.host.clone()),
                     time: prefix.time.or(context.time),
+                    is_silent: context.is_silent,
                 };
                 self.text(prefix.rest, &context)
             }
@@ -130,12 +143,10 @@ impl<'e> Finder<'e> {
 
     fn json_text(&mut self, text: &str, context: &Context) -> Outcome {
         let mark = text.trim_end_matches("[Truncated...]");
-        if mark.len() == text.len() {
-            match serde_json::from_str::<&serde_json::value::RawValue>(text) {
-                Ok(_) => return self.value(Json::new(text.as_bytes()), context),
-                Err(err) if !err.is_eof() => return Outcome::Nothing,
-                Err(_) => {}
-            }
+        if mark.len() == text.len()
+            && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+        {
+            return self.value(Json::new(text.as_bytes()), context);
         }
         match salvage::event(mark, context.time) {
             Some(event) => self.event(&event, true, context),
@@ -150,6 +161,11 @@ impl<'e> Finder<'e> {
         }
         match json.kind() {
             Kind::Object => self.object(json, context),
+            Kind::List if is_timed_line(json) => {
+                let line = json.elements();
+                let time = time(&line[0].text()).or(context.time);
+                self.value(line[1], &Context { depth: context.depth + 1, time, ..context.clone() })
+            }
             Kind::List => {
                 let context = Context { depth: context.depth + 1, ..context.clone() };
                 let outcomes = json.elements().into_iter().map(|it| self.value(it, &context));
@@ -168,14 +184,17 @@ impl<'e> Finder<'e> {
             return Outcome::Nothing;
         };
         if is_event(&fields) {
-            let event = normalized(&fields).map_or_else(|| json.compact(), Cow::Owned);
+            let event = normalized(&fields).map_or_else(|| on_a_line(json.raw()), Cow::Owned);
+            let context = &inner(&fields, context);
             return self.event(&event, false, context);
         }
         let context = &inner(&fields, context);
-        if let Some(event) = gke::event(json, &fields).or_else(|| columns::event(&fields)) {
+        if let Some(event) =
+            gke::event(json, &fields).or_else(|| columns::event(&fields, context.time))
+        {
             return self.event(&event, false, context);
         }
-        if fields.get("messageType").is_some_and(|it| it.text() == "CONTROL_MESSAGE") {
+        if is_control_message(&fields) {
             return Outcome::Silent;
         }
         // A row of a query: one of its columns is the message.
@@ -193,9 +212,19 @@ impl<'e> Finder<'e> {
             let json = columns::key_values(list).to_string();
             return self.value(Json::new(json.as_bytes()), context);
         }
-        self.containers(&fields, context)
+        self.payload_text(&fields, context)
+            .or_else(|| self.containers(&fields, context))
             .or_else(|| self.payload(&fields, context))
             .unwrap_or(Outcome::Nothing)
+    }
+
+    /// A line in one of the usual fields goes before lists beside it, which are the collector's.
+    fn payload_text(&mut self, fields: &Fields<'_>, context: &Context) -> Option<Outcome> {
+        LINES.iter().find_map(|name| {
+            let value = fields.get(name).filter(|it| it.kind() == Kind::Text)?;
+            let outcome = self.value(value, context);
+            (outcome != Outcome::Nothing).then_some(outcome)
+        })
     }
 
     fn containers(&mut self, fields: &Fields<'_>, context: &Context) -> Option<Outcome> {
@@ -230,6 +259,22 @@ impl<'e> Finder<'e> {
     }
 }
 
+/// What CloudWatch sends to try whether a subscription works.
+fn is_control_message(fields: &Fields<'_>) -> bool {
+    fields.get("messageType").is_some_and(|it| it.text() == "CONTROL_MESSAGE")
+}
+
+/// Why there is no event in an object: often it is a line of another component in the same log group.
+pub(super) fn reason(object: &[u8]) -> String {
+    let fields = serde_json::from_slice::<Fields<'_>>(object).ok();
+    let text = |name| fields.as_ref()?.get(name)?.as_text();
+    let names = ["logStreamName", "logStream", "category", "Category"];
+    match names.iter().find_map(|it| text(it)).filter(|it| !it.contains("audit")) {
+        Some(component) => format!("a line of `{component}`, no audit event"),
+        None => "no audit event in this JSON".to_owned(),
+    }
+}
+
 /// An audit event has these, whichever collector added more.
 fn is_event(fields: &Fields<'_>) -> bool {
     let has = |name| fields.get(name).is_some_and(|it| it.kind() == Kind::Text);
@@ -238,12 +283,56 @@ fn is_event(fields: &Fields<'_>) -> bool {
 
 /// What the wrapper says about host and time.
 pub(super) fn inner(fields: &Fields<'_>, context: &Context) -> Context {
-    let host =
-        ["host", "hostname", "_HOSTNAME", "logStreamName", "logStream"].iter().find_map(|name| {
-            let value = fields.get(name)?;
-            let name = if value.kind() == Kind::Object { value.field("name")? } else { value };
-            name.as_text().map(Cow::into_owned)
-        });
+    Context {
+        depth: context.depth + 1,
+        host: host(fields).or_else(|| context.host.clone()),
+        time: time_of(fields).or(context.time),
+        is_silent: context.is_silent || is_control_message(fields),
+    }
+}
+
+/// Fields that name the server, or hold an object that does.
+const HOSTS: [&str; 11] = [
+    "hostname",
+    "host",
+    "_HOSTNAME",
+    "logStreamName",
+    "logStream",
+    "PodName",
+    "pod_s",
+    "properties",
+    "stream",
+    "labels",
+    "resource",
+];
+
+fn host(fields: &Fields<'_>) -> Option<String> {
+    HOSTS.iter().find_map(|name| {
+        let value = fields.get(name)?;
+        let host = match value.kind() {
+            // Of a container runtime: a file descriptor.
+            Kind::Text if *name == "stream" => None,
+            Kind::Text => value.as_text(),
+            Kind::Object if *name == "resource" => attribute(value, "host.name")
+                .or_else(|| value.field("labels")?.field("cluster_name")?.as_text()),
+            Kind::Object => ["name", "host", "hostname", "node_name", "node", "pod", "instance"]
+                .iter()
+                .find_map(|it| value.field(it)?.as_text()),
+            _ => None,
+        };
+        host.filter(|it| !it.is_empty()).map(Cow::into_owned)
+    })
+}
+
+/// An attribute of a resource of OpenTelemetry.
+fn attribute<'a>(resource: Json<'a>, name: &str) -> Option<Cow<'a, str>> {
+    let all = resource.field("attributes")?.elements();
+    let found = all.into_iter().find(|it| it.field("key").is_some_and(|it| it.text() == name))?;
+    found.field("value")?.field("stringValue")?.as_text()
+}
+
+/// When a wrapper says that its line was written.
+pub(super) fn time_of(fields: &Fields<'_>) -> Option<Timestamp> {
     let names = [
         "time",
         "timestamp",
@@ -253,12 +342,15 @@ pub(super) fn inner(fields: &Fields<'_>, context: &Context) -> Context {
         "timeUnixNano",
         "date",
     ];
-    let time = names.iter().find_map(|name| time(&fields.get(name)?.text()));
-    Context {
-        depth: context.depth + 1,
-        host: host.or_else(|| context.host.clone()),
-        time: time.or(context.time),
-    }
+    names.iter().find_map(|name| time(&fields.get(name)?.text()))
+}
+
+/// Loki's: a time in nanoseconds, and a line.
+fn is_timed_line(list: Json<'_>) -> bool {
+    list.bytes()
+        .get(1..16)
+        .is_some_and(|it| it.first() == Some(&b'"') && it[1..].iter().all(u8::is_ascii_digit))
+        && list.elements().len() > 1
 }
 
 /// RFC 3339, `2026-11-22 10:11:12.000`, or a number of seconds to nanoseconds since the epoch.
@@ -289,6 +381,28 @@ fn bytes_of(json: Json<'_>) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The same JSON on one line: without blanks, if it has newlines.
+pub(super) fn on_a_line(json: &str) -> Cow<'_, str> {
+    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_none() {
+        return Cow::Borrowed(json);
+    }
+    let mut line = String::with_capacity(json.len());
+    let mut in_string = false;
+    let mut is_escaped = false;
+    for c in json.chars() {
+        if in_string || !c.is_ascii_whitespace() {
+            line.push(c);
+        }
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = in_string,
+            '"' => in_string = !in_string,
+            _ => {}
+        }
+    }
+    Cow::Owned(line)
+}
+
 /// The event with what a collector changed put back, or `None` if it is as it was.
 ///
 /// ViaQ keeps the level in `k8s_audit_level`; v1beta1 and v1alpha1 could have `timestamp` for the
@@ -296,7 +410,9 @@ fn bytes_of(json: Json<'_>) -> Option<String> {
 fn normalized(fields: &Fields<'_>) -> Option<String> {
     let true_level = fields.get("k8s_audit_level");
     let has_time = fields.get("stageTimestamp").is_some();
-    let time = fields.get("timestamp").filter(|it| !has_time && it.kind() == Kind::Text);
+    let old = || fields.get("metadata")?.field("creationTimestamp");
+    let time = fields.get("timestamp").or_else(old);
+    let time = time.filter(|it| !has_time && it.kind() == Kind::Text);
     if true_level.is_none() && time.is_none() {
         return None;
     }
@@ -310,7 +426,7 @@ fn normalized(fields: &Fields<'_>) -> Option<String> {
             }
             _ => value,
         };
-        push(&mut written, name, &value.compact());
+        push(&mut written, name, &on_a_line(value.raw()));
     }
     if let Some(level) = true_level.filter(|_| !has_level) {
         push(&mut written, "level", &level.compact());
@@ -334,9 +450,4 @@ pub(super) fn push(object: &mut String, name: &str, value: &str) {
 /// Marks an event as put together: `fields` were not recorded as such.
 pub(super) fn mark_inferred(event: &mut serde_json::Value, fields: &[&str]) {
     event["annotations"][INFERRED] = fields.join(",").into();
-}
-
-/// Marks an event as cut.
-pub(super) fn mark_truncated(object: &mut String) {
-    push(object, "annotations", &format!("{{\"{TRUNCATED}\":\"true\"}}"));
 }

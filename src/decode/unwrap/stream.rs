@@ -4,12 +4,12 @@ use std::io::{self, Read};
 
 use super::{
     Consumed, Item, salvage,
-    shape::{CONTAINERS, Context, Finder, Outcome, inner},
+    shape::{CONTAINERS, Context, Finder, LINES, Outcome, inner, reason, time_of},
     text::cri,
 };
 use crate::{
     decode::strict::Fields,
-    event::{Json, Kind},
+    event::{Json, Kind, Timestamp},
 };
 
 /// Deeper lists and objects are passed over whole.
@@ -32,6 +32,9 @@ pub fn is_wrapped(start: &[u8]) -> bool {
 
 /// Whether a first line that begins an object is no event and no wrapper of one.
 fn is_document(first: &[u8], rest: &[u8]) -> bool {
+    if docker_stream(first).is_some() {
+        return true;
+    }
     match serde_json::from_slice::<&serde_json::value::RawValue>(first) {
         Ok(_) => serde_json::from_slice::<Fields<'_>>(first).is_ok_and(|fields| {
             let is_open = |it: Json<'_>| matches!(it.kind(), Kind::List | Kind::Object);
@@ -46,6 +49,19 @@ fn is_document(first: &[u8], rest: &[u8]) -> bool {
             Some(_) => true,
             None => begins_with_container(first),
         },
+    }
+}
+
+/// Which of its two streams a line of Docker's log is of; it cuts lines into parts.
+fn docker_stream(object: &[u8]) -> Option<usize> {
+    if !object.starts_with(b"{\"log\":\"") {
+        return None;
+    }
+    let fields = serde_json::from_slice::<Fields<'_>>(object).ok()?;
+    match &*fields.get("stream")?.text() {
+        "stdout" => Some(0),
+        "stderr" => Some(1),
+        _ => None,
     }
 }
 
@@ -67,7 +83,7 @@ pub(super) fn read(
     input: &mut dyn Read,
     max_line: usize,
     emit: &mut dyn FnMut(Item<'_>),
-) -> io::Result<Consumed> {
+) -> (Consumed, io::Result<()>) {
     let bytes = Bytes {
         input,
         buffer: vec![0; 64 << 10],
@@ -75,17 +91,18 @@ pub(super) fn read(
         end: 0,
         consumed: Consumed::default(),
         failed: None,
+        ends_in_line: false,
+        is_line_start: true,
     };
     let mut documents =
         Documents { bytes, max_line, finder: Finder::new(1, emit), partial: Default::default() };
+    documents.byte_order_mark();
     documents.all();
-    let Bytes { failed, mut consumed, .. } = documents.bytes;
+    documents.unfinished();
+    let Bytes { failed, mut consumed, ends_in_line, .. } = documents.bytes;
     // The last line may lack its newline.
-    consumed.lines += u64::from(documents.finder.line > consumed.lines);
-    match failed {
-        Some(err) => Err(err),
-        None => Ok(consumed),
-    }
+    consumed.lines += u64::from(ends_in_line);
+    (consumed, failed.map_or(Ok(()), Err))
 }
 
 /// The input, a byte at a time out of a buffer.
@@ -96,6 +113,10 @@ struct Bytes<'i> {
     end: usize,
     consumed: Consumed,
     failed: Option<io::Error>,
+    /// The last byte taken was no newline.
+    ends_in_line: bool,
+    /// Nothing but blanks since the line began.
+    is_line_start: bool,
 }
 
 impl Bytes<'_> {
@@ -121,6 +142,8 @@ impl Bytes<'_> {
         let byte = self.peek()?;
         self.at += 1;
         self.consumed.lines += u64::from(byte == b'\n');
+        self.ends_in_line = byte != b'\n';
+        self.is_line_start = byte == b'\n' || self.is_line_start && byte.is_ascii_whitespace();
         Some(byte)
     }
 
@@ -138,6 +161,8 @@ enum Broken {
     /// The input ends within it.
     Ends,
     Syntax,
+    /// One of these, but what there was of an event has been kept.
+    Salvaged,
 }
 
 struct Documents<'i, 'e> {
@@ -145,7 +170,31 @@ struct Documents<'i, 'e> {
     max_line: usize,
     finder: Finder<'e>,
     /// What container runtimes split, of standard output and of standard error.
-    partial: [Vec<u8>; 2],
+    partial: [Partial; 2],
+}
+
+/// The parts of a line so far.
+#[derive(Default)]
+struct Partial {
+    /// Where it began; 0 if there is none.
+    line: u64,
+    time: Option<Timestamp>,
+    text: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Partial {
+    fn add(&mut self, text: &[u8], line: u64, time: Option<Timestamp>, max_line: usize) {
+        if self.line == 0 {
+            (self.line, self.time) = (line, time);
+        }
+        self.is_too_long |= self.text.len() + text.len() > max_line;
+        if self.is_too_long {
+            self.text = Vec::new();
+        } else {
+            self.text.extend_from_slice(text);
+        }
+    }
 }
 
 impl Documents<'_, '_> {
@@ -158,6 +207,10 @@ impl Documents<'_, '_> {
                 continue;
             }
             if let Err(broken) = self.value(0, &Context::default()) {
+                if matches!(broken, Broken::Salvaged) {
+                    self.pass_line();
+                    continue;
+                }
                 let is_cut = matches!(broken, Broken::Ends);
                 self.finder.line = start;
                 let why = if is_cut {
@@ -169,8 +222,48 @@ impl Documents<'_, '_> {
                     self.finder.line = self.bytes.consumed.lines + 1;
                 }
                 self.finder.skip(why);
-                self.rest_of_line(&mut Vec::new());
+                self.pass_line();
             }
+        }
+    }
+
+    fn byte_order_mark(&mut self) {
+        for byte in "\u{feff}".bytes() {
+            if self.bytes.peek() == Some(byte) {
+                self.bytes.next();
+            }
+        }
+    }
+
+    /// Passes the rest of a line, but not one that has only been looked at.
+    fn pass_line(&mut self) {
+        if !self.bytes.is_line_start {
+            while self.bytes.peek().is_some_and(|it| it != b'\n') {
+                self.bytes.next();
+            }
+        }
+    }
+
+    /// Split lines whose last part did not come.
+    fn unfinished(&mut self) {
+        for partial in std::mem::take(&mut self.partial) {
+            if partial.line > 0 {
+                self.joined(partial);
+            }
+        }
+    }
+
+    fn joined(&mut self, partial: Partial) {
+        self.finder.line = partial.line;
+        if partial.is_too_long {
+            return self
+                .finder
+                .skip(format!("longer than {} bytes: left out (--max-line)", self.max_line));
+        }
+        let context = Context { time: partial.time, ..Context::default() };
+        let text = String::from_utf8_lossy(&partial.text);
+        if self.finder.text(&text, &context) == Outcome::Nothing && !text.trim().is_empty() {
+            self.finder.skip("no audit event in this line");
         }
     }
 
@@ -185,20 +278,16 @@ impl Documents<'_, '_> {
         }
         // A piece of a split text may end in a blank that belongs to it.
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
-        let text = match cri(line) {
-            Some(piece) => {
-                let partial = &mut self.partial[usize::from(piece.stream == "stderr")];
-                if partial.len() + piece.text.len() <= self.max_line {
-                    partial.extend_from_slice(piece.text);
-                }
-                if piece.is_partial {
-                    return;
-                }
-                std::mem::take(partial)
+        if let Some(piece) = cri(line) {
+            let partial = &mut self.partial[usize::from(piece.stream == "stderr")];
+            partial.add(piece.text, self.finder.line, piece.time, self.max_line);
+            if !piece.is_partial {
+                let whole = std::mem::take(partial);
+                self.joined(whole);
             }
-            None => line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).to_vec(),
-        };
-        let text = String::from_utf8_lossy(&text);
+            return;
+        }
+        let text = String::from_utf8_lossy(line);
         if self.finder.text(&text, &Context::default()) == Outcome::Nothing
             && !text.trim().is_empty()
         {
@@ -256,6 +345,7 @@ impl Documents<'_, '_> {
 
     fn list(&mut self, depth: usize, context: &Context) -> Result<(), Broken> {
         self.bytes.next();
+
         if self.bytes.peek_behind_blanks().ok_or(Broken::Ends)? == b']' {
             self.bytes.next();
             return Ok(());
@@ -298,7 +388,7 @@ impl Documents<'_, '_> {
         };
         if !has_container {
             self.finder.line = line;
-            self.found(written, is_whole, &result, context);
+            return self.found(written, is_whole, result, depth, context);
         }
         result
     }
@@ -343,7 +433,12 @@ impl Documents<'_, '_> {
         written.extend_from_slice(&name);
         written.push(b':');
         let mut value = Vec::new();
-        *is_whole &= self.raw(&mut value)? && written.len() + value.len() <= self.max_line;
+        let result = self.raw(&mut value);
+        if result.is_err() {
+            // What there is of it may be of use.
+            written.extend_from_slice(&value);
+        }
+        *is_whole &= result? && written.len() + value.len() <= self.max_line;
         if *is_whole {
             written.extend_from_slice(&value);
         } else {
@@ -357,29 +452,55 @@ impl Documents<'_, '_> {
         &mut self,
         mut written: Vec<u8>,
         is_whole: bool,
-        result: &Result<(), Broken>,
+        result: Result<(), Broken>,
+        depth: usize,
         context: &Context,
-    ) {
+    ) -> Result<(), Broken> {
         if !is_whole {
-            return self
-                .finder
-                .skip(format!("longer than {} bytes: left out (--max-line)", self.max_line));
+            self.finder.skip(format!("longer than {} bytes: left out (--max-line)", self.max_line));
+            return result;
         }
         match result {
             Ok(()) => {
                 written.push(b'}');
-                if self.finder.value(Json::new(&written), context) == Outcome::Nothing {
-                    self.finder.skip("no audit event in this JSON");
+                if depth == 0 && self.is_part(&written) {
+                    return Ok(());
+                }
+                if self.finder.value(Json::new(&written), context) == Outcome::Nothing
+                    && !context.is_silent
+                {
+                    self.finder.skip(reason(&written));
                 }
             }
-            Err(Broken::Ends) => {
-                written.push(b',');
-                if salvage::event(&String::from_utf8_lossy(&written), context.time).is_some() {
-                    self.finder.text(&String::from_utf8_lossy(&written), context);
+            Err(_) => {
+                let written = String::from_utf8_lossy(&written);
+                if salvage::event(&written, context.time).is_some()
+                    && self.finder.text(&written, context) == Outcome::Found
+                {
+                    return Err(Broken::Salvaged);
                 }
             }
-            Err(Broken::Syntax) => {}
         }
+        result
+    }
+
+    /// Docker cuts long lines too: a part does not end in a newline. Whether an object is such a part.
+    fn is_part(&mut self, object: &[u8]) -> bool {
+        let Some(stream) = docker_stream(object) else { return false };
+        let Ok(fields) = serde_json::from_slice::<Fields<'_>>(object) else { return false };
+        let text = fields.get("log").map(|it| it.text().into_owned()).unwrap_or_default();
+        let partial = &mut self.partial[stream];
+        let is_last = text.ends_with('\n');
+        let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        if partial.line == 0 && (is_last || is_json()) {
+            return false;
+        }
+        partial.add(text.as_bytes(), self.finder.line, time_of(&fields), self.max_line);
+        if is_last {
+            let whole = std::mem::take(partial);
+            self.joined(whole);
+        }
+        true
     }
 
     /// Copies a value as it stands; `false` if it was too long to keep.
@@ -394,6 +515,10 @@ impl Documents<'_, '_> {
                 && (byte.is_ascii_whitespace() || matches!(byte, b',' | b'}' | b']' | b':'))
             {
                 return Ok(is_whole);
+            }
+            // A line that was cut in a string: the next line is another's.
+            if in_string && byte == b'\n' {
+                return Err(Broken::Syntax);
             }
             self.bytes.next();
             is_whole &= into.len() < self.max_line;
@@ -418,5 +543,12 @@ impl Documents<'_, '_> {
 
 /// An event's own fields may be called like a container's: some collectors add them.
 fn is_event_so_far(written: &[u8]) -> bool {
-    memchr::memmem::find(written, b"\"auditID\":").is_some()
+    let has = |name: &str| {
+        let mut places = memchr::memmem::find_iter(written, name.as_bytes());
+        places.any(|at| {
+            let after = written.get(at + name.len()..at + name.len() + 2);
+            at > 0 && written[at - 1] == b'"' && after == Some(b"\":")
+        })
+    };
+    has("auditID") || LINES.iter().any(|it| has(it))
 }

@@ -24,7 +24,7 @@ fn unwrapped_with(text: &[u8], max_line: usize) -> Vec<String> {
         });
     };
     if is_wrapped(&text[..text.len().min(64 << 10)]) {
-        read(&mut &text[..], max_line, &mut emit).expect("memory can be read");
+        read(&mut &text[..], max_line, &mut emit).1.expect("memory can be read");
     } else {
         for text in text.split(|it| *it == b'\n').filter(|it| !it.trim_ascii().is_empty()) {
             let known = line(text, &mut emit);
@@ -384,7 +384,7 @@ fn a_cut_document_keeps_what_came_before() {
     let got = unwrapped(&text.as_bytes()[..text.len() * 3 / 4]);
     assert!(
         got.len() > events.len() / 2
-            && got.last().is_some_and(|it| it == "skipped 1: the input ends within this document"),
+            && got.last().is_some_and(|it| it.contains("audit.k8s.io/truncated")),
         "{got:?}"
     );
 }
@@ -434,7 +434,7 @@ proptest! {
         let text = serde_json::to_string_pretty(&json!({"items": all(&events, value)})).expect("a document");
         let mut n = 0;
         read(&mut Pieces(text.as_bytes(), size), 1 << 20, &mut |item| n += usize::from(matches!(item, Item::Event { .. })))
-            .expect("memory can be read");
+            .1.expect("memory can be read");
         prop_assert_eq!(n, events.len());
     }
 
@@ -455,6 +455,6 @@ proptest! {
             text[at] = byte;
         }
         unwrapped(&text);
-        read(&mut &text[..], 1 << 20, &mut |_| {}).expect("memory can be read");
+        read(&mut &text[..], 1 << 20, &mut |_| {}).1.expect("memory can be read");
     }
 }

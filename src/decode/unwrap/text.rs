@@ -30,11 +30,19 @@ pub(super) fn prefix(line: &str) -> Option<Prefix<'_>> {
     Some(Prefix { host, time, rest })
 }
 
+/// Whether every second byte is NUL.
+pub(super) fn is_utf16(text: &[u8]) -> bool {
+    let start = &text[..text.len().min(64)];
+    let nuls = |from: usize| start.iter().skip(from).step_by(2).filter(|it| **it == 0).count();
+    start.len() >= 8 && nuls(0).abs_diff(nuls(1)) * 4 >= start.len()
+}
+
 /// A line of the container runtime interface's log format: `TIME stdout F TEXT`.
 ///
 /// Source: `pkg/kubelet/kuberuntime/logs/logs.go`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CriLine<'t> {
+    pub time: Option<Timestamp>,
     pub stream: &'t str,
     /// The text goes on in the next line of the same stream.
     pub is_partial: bool,
@@ -56,6 +64,6 @@ pub(super) fn cri(line: &[u8]) -> Option<CriLine<'_>> {
         b"F" => false,
         _ => return None,
     };
-    Timestamp::parse(time)?;
-    Some(CriLine { stream, is_partial, text })
+    let time = Some(Timestamp::parse(time)?);
+    Some(CriLine { time, stream, is_partial, text })
 }
