@@ -38,6 +38,10 @@ pub enum Error {
     Cluster(#[from] ClusterError),
     #[error("{}:{}: {}", .0.input, .0.line, .0.reason)]
     BadLine(Skipped),
+    #[error("cannot read the policy `{name}`")]
+    PolicyFile { name: String, source: std::io::Error },
+    #[error("{name}:{line}: {message}")]
+    Policy { name: String, line: usize, message: String, hint: Option<String> },
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -51,6 +55,8 @@ impl Error {
             Error::BadLine(_) => {
                 Some("without --strict such lines are skipped and counted".to_owned())
             }
+            Error::Policy { hint, .. } => hint.clone(),
+            Error::PolicyFile { .. } => Some("give the file of --audit-policy-file".to_owned()),
             Error::Output(_) => None,
         }
     }

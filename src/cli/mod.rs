@@ -13,6 +13,7 @@ mod exit;
 mod fetch;
 mod filter_args;
 mod interrupt;
+mod policy;
 mod stats;
 mod summary;
 mod version;
@@ -39,6 +40,7 @@ enum Command {
     Events(events::Args),
     Fetch(fetch::Args),
     Doctor(doctor::Args),
+    Policy(policy::Args),
     Version(version::Args),
 }
 
@@ -53,6 +55,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Events(args) => events::run(args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Fetch(args) => fetch::run(args, out),
+        Command::Policy(args) => policy::run(args, out),
         Command::Version(args) => version::run(&args, out),
     }
 }

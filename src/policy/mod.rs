@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use crate::event::{Attributes, Level, ResourceRequest, Stage, Target};
 
+pub mod apply;
+pub mod baseline;
+pub mod lint;
 pub mod load;
 mod names;
 #[cfg(test)]
-mod recorded;
+pub mod recorded;
 mod validate;
 pub mod yaml;
 

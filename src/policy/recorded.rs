@@ -136,3 +136,61 @@ fn every_recorded_verdict_of_the_loader() {
     }
     assert_eq!(n, 25);
 }
+
+/// Whether the text is refused, with this in the first message or its hint.
+#[track_caller]
+fn refused(text: &[u8], what: &str) {
+    let loaded = load::load(text, KubeVersion::default());
+    let first = loaded.errors.first().unwrap();
+    let shown =
+        format!("{}:{} {}", first.line, first.message, first.hint.as_deref().unwrap_or_default());
+    assert!(shown.contains(what), "{shown}");
+    assert!(loaded.policy.is_none());
+}
+
+const HEAD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n";
+
+#[test]
+fn odd_files() {
+    let with = |rest: &str| format!("{HEAD}{rest}").into_bytes();
+    refused(&with("-\tlevel: None\n  users:\n\t- a\n"), "yaml: line");
+    refused(b"\x7fELF\x02\x01\x01\0\0", "control characters");
+    refused(&with(&"[".repeat(20_000)), "yaml");
+    refused(b"{apiVersion: audit.k8s.io/v1}", "read as JSON");
+    let list =
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: audit.k8s.io/v1\n  kind: Policy\n";
+    refused(list.as_bytes(), "in the list, on line 4");
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: |\n    {}",
+        HEAD.replace('\n', "\n    ")
+    );
+    refused(map.as_bytes(), "this ConfigMap");
+    refused(&with("- level: Metadata\n  users: [yes]\n"), "put it in quotes");
+    assert_eq!(load::load(&with("- level: Metadata\r\n"), KubeVersion::default()).errors, []);
+}
+
+#[test]
+fn exploding_aliases() {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for n in 1..12 {
+        let many = vec![format!("*a{}", n - 1); 10].join(", ");
+        text += &format!("a{n}: &a{n} [{many}]\n");
+    }
+    refused(format!("{text}{HEAD}- level: None\n").as_bytes(), "excessive aliasing");
+}
+
+#[test]
+fn many_rules() {
+    let rules: String =
+        (0..100_000).map(|n| format!("- {{level: None, users: [u{n}]}}\n")).collect();
+    let loaded = load::load(format!("{HEAD}{rules}").as_bytes(), KubeVersion::default());
+    assert_eq!(loaded.policy.as_ref().unwrap().rules.len(), 100_000);
+    assert_eq!(super::lint::lint(&loaded), []);
+}
+
+#[test]
+fn every_group_since_1_36() {
+    let text = format!("{HEAD}- level: None\n  resources: [{{group: '*'}}]\n");
+    assert!(load::load(text.as_bytes(), KubeVersion(36)).policy.is_some());
+    assert_eq!(load::load(text.as_bytes(), KubeVersion(35)).errors[0].line, 5);
+}

@@ -1,0 +1,268 @@
+//! What a policy would have logged of recorded requests, rule by rule.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::Analysis;
+use crate::{
+    decode::{Projection, Record, Slot},
+    event::{Attributes, Level, User},
+    policy::{AuditConfig, Evaluator, Policy, apply},
+    report::{Cell, Column, Report, Table},
+};
+
+/// Applies a policy to every record.
+#[derive(Debug, Clone)]
+pub struct Simulation<'p> {
+    evaluator: &'p Evaluator,
+    policy: &'p Policy,
+    slots: [Slot; 3],
+    /// Per rule; the last is of what no rule matches.
+    counts: Vec<Counts>,
+    before: Side,
+    after: Side,
+    unknown: u64,
+    users: HashMap<Box<[u8]>, User<'static>>,
+}
+
+/// Users kept read; there are few, and an attacker may send many.
+const MAX_USERS: usize = 10_000;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    pub requests: u64,
+    pub events: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+/// A log as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Side {
+    pub events: u64,
+    pub bytes: u64,
+    pub by_level: BTreeMap<Level, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleCounts {
+    pub rule: usize,
+    pub line: usize,
+    pub level: Level,
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    pub requests: u64,
+    pub why: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Unmatched {
+    pub level: Level,
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicySimulation {
+    pub rules: Vec<RuleCounts>,
+    pub unmatched: Unmatched,
+    pub before: Side,
+    pub after: Side,
+    pub unknown: Unknown,
+}
+
+impl<'p> Simulation<'p> {
+    pub fn new(policy: &'p Policy, evaluator: &'p Evaluator, projection: &mut Projection) -> Self {
+        Simulation {
+            evaluator,
+            policy,
+            slots: ["user", "verb", "requestURI"].map(|it| projection.want(it)),
+            counts: vec![Counts::default(); policy.rules.len() + 1],
+            before: Side::default(),
+            after: Side::default(),
+            unknown: 0,
+            users: HashMap::new(),
+        }
+    }
+
+    fn judge(&mut self, record: &Record<'_>) -> AuditConfig {
+        let [user, verb, uri] = self.slots;
+        let raw = record.value(user).map_or(&b"{}"[..], |it| it.bytes());
+        if !self.users.contains_key(raw) {
+            if self.users.len() >= MAX_USERS {
+                self.users.clear();
+            }
+            let read: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
+            self.users.insert(raw.into(), owned(&read));
+        }
+        let (verb, uri) = (record.text(verb), record.text(uri));
+        self.evaluator.evaluate(&Attributes::of_request(&self.users[raw], &verb, &uri))
+    }
+}
+
+/// Name and groups: what a policy looks at.
+fn owned(user: &User<'_>) -> User<'static> {
+    let own = |it: &std::borrow::Cow<'_, str>| std::borrow::Cow::Owned(it.to_string());
+    User {
+        username: own(&user.username),
+        groups: user.groups.iter().map(own).collect(),
+        ..User::default()
+    }
+}
+
+impl Side {
+    fn add(&mut self, level: Level, bytes: usize) {
+        self.events += 1;
+        self.bytes += bytes as u64;
+        *self.by_level.entry(level).or_default() += 1;
+    }
+
+    fn merge(&mut self, other: Side) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+        for (level, n) in other.by_level {
+            *self.by_level.entry(level).or_default() += n;
+        }
+    }
+}
+
+impl Analysis for Simulation<'_> {
+    type Report = PolicySimulation;
+
+    fn observe(&mut self, record: &Record<'_>) {
+        let config = self.judge(record);
+        let (line, level, stage) = (record.line(), record.level(), record.stage());
+        let verb = record.text(self.slots[1]);
+        let written = apply::apply(line, level, stage, &verb, &config);
+        self.before.add(level, line.len());
+        if let Some(it) = &written {
+            self.after.add(level.min(config.level), it.len());
+        }
+        let is_request = u64::from(record.ends_request());
+        if config.level > level && written.is_some() {
+            self.unknown += is_request;
+        }
+        let at = config.rule.unwrap_or(self.counts.len() - 1);
+        let counts = &mut self.counts[at];
+        counts.requests += is_request;
+        counts.events += 1;
+        counts.bytes_before += line.len() as u64;
+        counts.bytes_after += written.map_or(0, |it| it.len() as u64);
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (mine, its) in self.counts.iter_mut().zip(other.counts) {
+            mine.requests += its.requests;
+            mine.events += its.events;
+            mine.bytes_before += its.bytes_before;
+            mine.bytes_after += its.bytes_after;
+        }
+        self.before.merge(other.before);
+        self.after.merge(other.after);
+        self.unknown += other.unknown;
+    }
+
+    fn finish(mut self) -> PolicySimulation {
+        let counts = self.counts.pop().unwrap_or_default();
+        let rules = self.policy.rules.iter().zip(self.counts).enumerate();
+        PolicySimulation {
+            rules: rules
+                .map(|(n, (rule, counts))| RuleCounts {
+                    rule: n,
+                    line: rule.line,
+                    level: rule.level,
+                    counts,
+                })
+                .collect(),
+            unmatched: Unmatched { level: Level::None, counts },
+            before: self.before,
+            after: self.after,
+            unknown: Unknown {
+                requests: self.unknown,
+                why: "recorded below the level the policy asks for",
+            },
+        }
+    }
+}
+
+impl Report for PolicySimulation {
+    const KIND: &'static str = "PolicySimulation";
+    type Item = RuleCounts;
+
+    fn items(&self) -> &[RuleCounts] {
+        &self.rules
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let columns = vec![
+            Column::text("RULE"),
+            Column::number("LINE"),
+            Column::text("LEVEL"),
+            Column::number("REQUESTS"),
+            Column::number("EVENTS"),
+            Column::number("BYTES-BEFORE"),
+            Column::number("BYTES-AFTER"),
+        ];
+        let row = |name: String, line: Cell, level: Level, it: &Counts| {
+            let mut cells = vec![Cell::from(name), line, Cell::from(level.as_str())];
+            cells.extend(
+                [it.requests, it.events, it.bytes_before, it.bytes_after].map(Cell::Number),
+            );
+            cells
+        };
+        let mut rows: Vec<Vec<Cell>> = self
+            .rules
+            .iter()
+            .map(|it| row(it.rule.to_string(), Cell::Number(it.line as u64), it.level, &it.counts))
+            .collect();
+        rows.push(row("unmatched".to_owned(), Cell::None, Level::None, &self.unmatched.counts));
+        vec![Table { columns, rows }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decode::Reader, policy::recorded};
+
+    /// What a simulation counts is what a filter writes, however the log is split.
+    #[test]
+    fn counts_what_filter_writes() {
+        let events = recorded::unpacked("events.jsonl.gz");
+        for name in ["p03-gce", "p05-openshift-style", "p23-verbs", "p19-omit-all-stages"] {
+            let policy = recorded::policy(&format!("policies/{name}.yaml"));
+            let evaluator = Evaluator::new(&policy);
+            let mut projection = Projection::default();
+            let mut halves =
+                [(); 2].map(|()| Simulation::new(&policy, &evaluator, &mut projection));
+            let (mut written, mut bytes) = (0, 0);
+            let reader = Reader::new(&projection);
+            let mut found = Vec::new();
+            for (n, line) in events.lines().enumerate() {
+                let head = reader.read(line.as_bytes(), &mut found).unwrap();
+                let record = Record::new("log", line.as_bytes(), head, &projection, &found);
+                halves[n % 2].observe(&record);
+                let event = record.event().unwrap();
+                let config = evaluator.evaluate(&event.as_authenticated());
+                if let Some(it) =
+                    apply::apply(line.as_bytes(), event.level, event.stage, &event.verb, &config)
+                {
+                    written += 1;
+                    bytes += it.len() as u64;
+                }
+            }
+            let [mut whole, other] = halves;
+            whole.merge(other);
+            let report = whole.finish();
+            assert_eq!((report.after.events, report.after.bytes), (written, bytes), "{name}");
+            assert_eq!(report.before.events, 5158);
+        }
+    }
+}

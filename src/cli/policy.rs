@@ -1,0 +1,173 @@
+//! `kubectl audit policy`
+
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{
+    Error, Exit,
+    args::{OutputArgs, SourceArgs, summary},
+    filter_args::{FilterArgs, now, warn_of_unknown_keys},
+};
+use crate::{
+    analysis::simulation::Simulation,
+    decode::Projection,
+    event::{Event, Level, Stage},
+    output, pipeline,
+    policy::{
+        Evaluator, Policy, Stages, apply,
+        load::{self, KubeVersion},
+    },
+};
+
+mod check;
+
+/// Judge audit policies as the API server does
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Evaluate(LogArgs),
+    Simulate(LogArgs),
+    Filter(LogArgs),
+}
+
+/// Apply a policy to recorded events
+///
+/// evaluate: what it says of each. simulate: requests and bytes per rule, before and after. filter: the
+/// events as it would have had them written.
+#[derive(Debug, clap::Args)]
+struct LogArgs {
+    /// The policy
+    #[arg(value_name = "FILE")]
+    policy: PathBuf,
+    /// The release whose API server is meant
+    #[arg(long, value_name = "1.N", default_value = "1.36")]
+    kube_version: KubeVersion,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
+    match args.command {
+        Command::Check(args) => check::run(&args, out),
+        Command::Simulate(args) => simulate(args, out),
+        Command::Evaluate(args) => each(args, evaluate, out),
+        Command::Filter(args) => each(args, filter, out),
+    }
+}
+
+/// Reads a file that must be a policy.
+fn policy(path: &Path, version: KubeVersion) -> Result<Policy, Error> {
+    let name = path.display().to_string();
+    let bytes =
+        std::fs::read(path).map_err(|source| Error::PolicyFile { name: name.clone(), source })?;
+    let loaded = load::load(&bytes, version);
+    loaded.policy.ok_or_else(|| {
+        let first = loaded.errors.into_iter().next();
+        let (line, message, hint) =
+            first.map_or((1, String::new(), None), |it| (it.line, it.message, it.hint));
+        Error::Policy { name, line, message, hint }
+    })
+}
+
+fn simulate(args: LogArgs, out: &mut dyn Write) -> Result<Exit, Error> {
+    let policy = policy(&args.policy, args.kube_version)?;
+    let evaluator = Evaluator::new(&policy);
+    let mut projection = Projection::default();
+    let simulation = Simulation::new(&policy, &evaluator, &mut projection);
+    let filter = args.filter.build(now(), &mut projection)?;
+    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    let sources = args.source.sources(filter.window)?;
+    let mut folded =
+        pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, simulation);
+    let exit = sources.exit(&mut folded, &args.output)?;
+    output::write(
+        &folded.report,
+        Some(&folded.input),
+        args.output.output,
+        &args.output.look(),
+        out,
+    )?;
+    summary(&folded.input, &args.output, out)?;
+    Ok(exit)
+}
+
+/// What is written of one event.
+type Step = fn(&Evaluator, &[u8], &mut dyn Write) -> io::Result<()>;
+
+/// Takes the events in their order.
+fn each(args: LogArgs, step: Step, out: &mut dyn Write) -> Result<Exit, Error> {
+    let evaluator = Evaluator::new(&policy(&args.policy, args.kube_version)?);
+    let mut projection = Projection::default();
+    let filter = args.filter.build(now(), &mut projection)?;
+    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    let sources = args.source.sources(filter.window)?;
+    let mut reading = args.source.reading();
+    // What is judged is read to its end.
+    reading.strict = true;
+    let mut result = Ok(());
+    let mut folded = pipeline::each(&sources.logs, &reading, &projection, &filter, &mut |line| {
+        result = step(&evaluator, line, out);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    result?;
+    let exit = sources.exit(&mut folded, &args.output)?;
+    summary(&folded.input, &args.output, out)?;
+    Ok(exit)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Evaluation<'a> {
+    #[serde(rename = "auditID")]
+    audit_id: &'a str,
+    stage: Stage,
+    level: Level,
+    rule: i64,
+    omit_stages: Stages,
+    omit_managed_fields: bool,
+    logged: bool,
+}
+
+fn evaluate(evaluator: &Evaluator, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else { return Ok(()) };
+    let config = evaluator.evaluate(&event.as_authenticated());
+    let evaluation = Evaluation {
+        audit_id: &event.audit_id,
+        stage: event.stage,
+        level: config.level,
+        rule: config.rule.map_or(-1, |it| it as i64),
+        omit_stages: config.omit_stages,
+        omit_managed_fields: config.omit_managed_fields,
+        logged: config.logs(event.stage),
+    };
+    serde_json::to_writer(&mut *out, &evaluation)?;
+    out.write_all(b"\n")
+}
+
+fn filter(evaluator: &Evaluator, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else { return Ok(()) };
+    let config = evaluator.evaluate(&event.as_authenticated());
+    match apply::apply(line, event.level, event.stage, &event.verb, &config) {
+        None => Ok(()),
+        Some(line) => {
+            out.write_all(&line)?;
+            out.write_all(b"\n")
+        }
+    }
+}

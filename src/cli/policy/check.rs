@@ -1,0 +1,142 @@
+//! `kubectl audit policy check`
+
+use std::{io::Write, path::PathBuf};
+
+use serde::Serialize;
+
+use super::super::{Error, Exit, args::OutputArgs};
+use crate::{
+    output,
+    policy::{
+        baseline::{self, Baseline},
+        lint::{self, Finding},
+        load::{self, KubeVersion},
+    },
+    report::{Cell, Column, Report, Table},
+};
+
+/// Find out whether the API server takes a policy, and what is wrong with it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Would the API server start with it, and what would it not log?
+  kubectl audit policy check tests/data/policy/policies/p04-docs-example.yaml
+
+  # As an older API server
+  kubectl audit policy check --kube-version 1.30 tests/data/policy/policies/p07-wildcard-resources.yaml")]
+pub struct Args {
+    /// Policies
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The release whose API server is meant
+    #[arg(long, value_name = "1.N", default_value = "1.36")]
+    kube_version: KubeVersion,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyCheck {
+    files: Vec<Checked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: String,
+    accepted: bool,
+    errors: Vec<Refusal>,
+    findings: Vec<Finding>,
+    baseline: Vec<Baseline>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    message: String,
+    line: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
+    let mut files = Vec::new();
+    for path in &args.files {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path)
+            .map_err(|source| Error::PolicyFile { name: file.clone(), source })?;
+        files.push(check(file, &bytes, args.kube_version));
+    }
+    let has_found = files.iter().any(|it| {
+        !it.accepted || !it.findings.is_empty() || it.baseline.iter().any(|it| !it.passed)
+    });
+    let report = PolicyCheck { files };
+    output::write(&report, None::<&()>, args.output.output, &args.output.look(), out)?;
+    Ok(if has_found { Exit::Findings } else { Exit::Done })
+}
+
+fn check(file: String, bytes: &[u8], version: KubeVersion) -> Checked {
+    let loaded = load::load(bytes, version);
+    let findings = lint::lint(&loaded);
+    let baseline = loaded.policy.as_ref().map(baseline::check).unwrap_or_default();
+    let errors: Vec<Refusal> = loaded
+        .errors
+        .into_iter()
+        .map(|it| Refusal { message: it.message, line: it.line, hint: it.hint })
+        .collect();
+    Checked { file, accepted: errors.is_empty(), errors, findings, baseline }
+}
+
+impl Report for PolicyCheck {
+    const KIND: &'static str = "PolicyCheck";
+    type Item = Checked;
+
+    fn items(&self) -> &[Checked] {
+        &self.files
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let columns = vec![
+            Column::text("FILE"),
+            Column::number("LINE"),
+            Column::text("SEVERITY"),
+            Column::text("ID"),
+            Column::text("MESSAGE").shrinking(),
+            Column::text("HINT").wide(),
+        ];
+        let mut rows = Vec::new();
+        for it in &self.files {
+            let mut row = |line: usize, severity: &str, id: &str, message: String, hint: &str| {
+                let line = if line == 0 { Cell::None } else { Cell::Number(line as u64) };
+                let texts = [severity, id, &message, hint].map(Cell::from);
+                let [severity, id, message, hint] = texts;
+                rows.push(vec![Cell::from(it.file.as_str()), line, severity, id, message, hint]);
+            };
+            for err in &it.errors {
+                row(
+                    err.line,
+                    "error",
+                    "refused",
+                    err.message.clone(),
+                    err.hint.as_deref().unwrap_or_default(),
+                );
+            }
+            for found in &it.findings {
+                row(
+                    found.line,
+                    found.severity.as_str(),
+                    found.id,
+                    found.message.clone(),
+                    found.hint,
+                );
+            }
+            for base in it.baseline.iter().filter(|it| !it.passed) {
+                row(
+                    0,
+                    "warning",
+                    base.id,
+                    format!("not logged: {}", base.missing.join(", ")),
+                    "add rules for these",
+                );
+            }
+        }
+        vec![Table { columns, rows }]
+    }
+}

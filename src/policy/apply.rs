@@ -1,0 +1,199 @@
+//! An event as a policy would have had it written: dropped, at a lower level, without bodies.
+//!
+//! Source: `staging/src/k8s.io/apiserver/pkg/audit/request.go`.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use super::AuditConfig;
+use crate::event::{Level, Stage};
+
+/// The line of an event under `config`: as it is where nothing changes, `None` if it is not written.
+/// A body that was not recorded stays missing.
+pub fn apply<'l>(
+    line: &'l [u8],
+    level: Level,
+    stage: Stage,
+    verb: &str,
+    config: &AuditConfig,
+) -> Option<Cow<'l, [u8]>> {
+    if !config.logs(stage) {
+        return None;
+    }
+    let is_lowered = config.level < level;
+    let has_managed =
+        config.omit_managed_fields && memchr::memmem::find(line, b"\"managedFields\"").is_some();
+    if !is_lowered && !has_managed {
+        return Some(Cow::Borrowed(line));
+    }
+    let Ok(Fields(fields)) = serde_json::from_slice(line) else { return Some(Cow::Borrowed(line)) };
+    let least = level.min(config.level);
+    let level = serde_json::to_string(&least).unwrap_or_default();
+    let kept = fields.into_iter().filter_map(|(key, value)| {
+        let value = match &*key {
+            "level" => Cow::Owned(level.clone()),
+            "requestObject" if least < Level::Request => return None,
+            "responseObject" if least < Level::RequestResponse => return None,
+            // A patch is recorded as sent.
+            "requestObject" if verb == "patch" => Cow::Borrowed(value.get()),
+            "requestObject" | "responseObject" if has_managed => without_managed(value.get()),
+            _ => Cow::Borrowed(value.get()),
+        };
+        Some((key, value))
+    });
+    Some(Cow::Owned(object(kept).into_bytes()))
+}
+
+/// The fields of an object in their order, values as written.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    fields.push((Cow::Owned(key), map.next_value()?));
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Visitor).map(Fields)
+    }
+}
+
+fn object<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> String {
+    let mut text = String::from("{");
+    for (key, value) in fields {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text += &serde_json::Value::from(key).to_string();
+        text.push(':');
+        text += &value;
+    }
+    text.push('}');
+    text
+}
+
+/// An object, the items of a list, or the objects of a table's rows, without `metadata.managedFields`.
+fn without_managed(raw: &str) -> Cow<'_, str> {
+    let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
+    let kind = fields.iter().find(|(key, _)| key == "kind").map_or("", |(_, it)| it.get());
+    let (is_list, is_table) = (kind.ends_with("List\""), kind == "\"Table\"");
+    Cow::Owned(object(fields.into_iter().map(|(key, value)| {
+        let value = value.get();
+        let value = match &*key {
+            "metadata" => without(value, "managedFields"),
+            "items" if is_list => each(value, without_managed),
+            "rows" if is_table => each(value, row_without_managed),
+            _ => Cow::Borrowed(value),
+        };
+        (key, value)
+    })))
+}
+
+fn row_without_managed(raw: &str) -> Cow<'_, str> {
+    let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
+    Cow::Owned(object(fields.into_iter().map(|(key, value)| {
+        let is_object = key == "object";
+        (key, if is_object { without_managed(value.get()) } else { Cow::Borrowed(value.get()) })
+    })))
+}
+
+fn without<'a>(raw: &'a str, name: &str) -> Cow<'a, str> {
+    let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
+    let kept = fields.into_iter().filter(|(key, _)| key != name);
+    Cow::Owned(object(kept.map(|(key, value)| (key, Cow::Borrowed(value.get())))))
+}
+
+fn each<'a>(raw: &'a str, change: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw) else { return Cow::Borrowed(raw) };
+    let items: Vec<Cow<'_, str>> = items.into_iter().map(|it| change(it.get())).collect();
+    Cow::Owned(format!("[{}]", items.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Stages;
+
+    #[track_caller]
+    fn check(to: Level, omit_managed_fields: bool, verb: &str, line: &str, expected: Option<&str>) {
+        let omit_stages = Stages::default().with(Stage::RequestReceived);
+        let config = AuditConfig { level: to, rule: Some(0), omit_stages, omit_managed_fields };
+        let event: crate::event::Event<'_> = serde_json::from_str(line).unwrap();
+        let done = apply(line.as_bytes(), event.level, event.stage, verb, &config);
+        assert_eq!(done.as_deref().map(String::from_utf8_lossy).as_deref(), expected);
+    }
+
+    const FULL: &str = r#"{"level":"RequestResponse","stage":"ResponseComplete","requestObject":{"a":1},"responseObject":{"b":"\u003c"},"x":1.0}"#;
+
+    #[test]
+    fn levels() {
+        check(Level::RequestResponse, false, "update", FULL, Some(FULL));
+        check(Level::None, false, "update", FULL, None);
+        check(
+            Level::Request,
+            false,
+            "update",
+            FULL,
+            Some(
+                r#"{"level":"Request","stage":"ResponseComplete","requestObject":{"a":1},"x":1.0}"#,
+            ),
+        );
+        check(
+            Level::Metadata,
+            false,
+            "update",
+            FULL,
+            Some(r#"{"level":"Metadata","stage":"ResponseComplete","x":1.0}"#),
+        );
+    }
+    #[test]
+    fn nothing_is_invented() {
+        let line = r#"{"level":"Metadata","stage":"ResponseComplete"}"#;
+        check(Level::RequestResponse, true, "get", line, Some(line));
+    }
+    #[test]
+    fn omitted_stage() {
+        check(
+            Level::Metadata,
+            false,
+            "get",
+            r#"{"level":"Metadata","stage":"RequestReceived"}"#,
+            None,
+        );
+    }
+    #[test]
+    fn managed_fields() {
+        let line = |managed: &str| {
+            format!(
+                r#"{{"level":"RequestResponse","stage":"ResponseComplete","requestObject":{{"metadata":{{"managedFields":[1],"name":"a"}}}},"responseObject":{{"kind":"PodList","items":[{{"metadata":{{{managed}"name":"b"}}}}]}}}}"#
+            )
+        };
+        let (with, less) = (line("\"managedFields\":[2],"), line(""));
+        check(Level::RequestResponse, true, "patch", &with, Some(&less));
+        let none = less.replace("\"managedFields\":[1],", "");
+        check(Level::RequestResponse, true, "update", &with, Some(&none));
+    }
+    #[test]
+    fn managed_fields_of_a_table() {
+        check(
+            Level::RequestResponse,
+            true,
+            "list",
+            r#"{"level":"RequestResponse","stage":"ResponseComplete","responseObject":{"kind":"Table","rows":[{"cells":["a"],"object":{"metadata":{"managedFields":[]}}}]}}"#,
+            Some(
+                r#"{"level":"RequestResponse","stage":"ResponseComplete","responseObject":{"kind":"Table","rows":[{"cells":["a"],"object":{"metadata":{}}}]}}"#,
+            ),
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! What a policy should log at least, tried out by asking the engine.
+
+use serde::Serialize;
+
+use super::{Evaluator, Policy};
+use crate::event::{Attributes, Level, ResourceRequest, Stage, Target, User};
+
+/// Whether a policy logs what a benchmark asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Baseline {
+    pub id: &'static str,
+    pub passed: bool,
+    /// What of it would not be logged for some verb.
+    pub missing: Vec<&'static str>,
+}
+
+/// `RESOURCE[/SUB][.GROUP]`, verbs, and the least level.
+type Probe = (&'static str, &'static [&'static str], Level);
+
+const ALL: &[&str] =
+    &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+const CHANGES: &[&str] = &["create", "update", "patch", "delete", "deletecollection"];
+const CONNECT: &[&str] = &["get", "create"];
+
+/// CIS Kubernetes Benchmark 3.2.2: access to secrets, config maps and token reviews, changes of pods
+/// and deployments, and the doors into pods and services.
+const CIS: &[Probe] = &[
+    ("secrets", ALL, Level::Metadata),
+    ("configmaps", ALL, Level::Metadata),
+    ("tokenreviews.authentication.k8s.io", &["create"], Level::Metadata),
+    ("pods", CHANGES, Level::Metadata),
+    ("deployments.apps", CHANGES, Level::Metadata),
+    ("pods/exec", CONNECT, Level::Metadata),
+    ("pods/portforward", CONNECT, Level::Metadata),
+    ("pods/proxy", CONNECT, Level::Metadata),
+    ("services/proxy", CONNECT, Level::Metadata),
+];
+
+/// Ours, beyond it: the other doors, new credentials, and who gave which right.
+const STRICT: &[Probe] = &[
+    ("pods/attach", CONNECT, Level::Metadata),
+    ("pods/ephemeralcontainers", &["patch", "update"], Level::Metadata),
+    ("nodes/proxy", CONNECT, Level::Metadata),
+    ("serviceaccounts/token", &["create"], Level::Metadata),
+    ("certificatesigningrequests.certificates.k8s.io", CHANGES, Level::Metadata),
+    (
+        "certificatesigningrequests/approval.certificates.k8s.io",
+        &["update", "patch"],
+        Level::Metadata,
+    ),
+    ("roles.rbac.authorization.k8s.io", CHANGES, Level::Request),
+    ("rolebindings.rbac.authorization.k8s.io", CHANGES, Level::Request),
+    ("clusterroles.rbac.authorization.k8s.io", CHANGES, Level::Request),
+    ("clusterrolebindings.rbac.authorization.k8s.io", CHANGES, Level::Request),
+    ("mutatingwebhookconfigurations.admissionregistration.k8s.io", CHANGES, Level::Metadata),
+    ("validatingwebhookconfigurations.admissionregistration.k8s.io", CHANGES, Level::Metadata),
+];
+
+/// Asks for a person and a service account that no policy names.
+pub fn check(policy: &Policy) -> Vec<Baseline> {
+    let evaluator = Evaluator::new(policy);
+    let user = |name: &'static str, groups: &[&'static str]| User {
+        username: name.into(),
+        groups: groups.iter().map(|it| (*it).into()).collect(),
+        ..User::default()
+    };
+    let users = [
+        user("\u{10FFFD}", &["system:authenticated"]),
+        user(
+            "system:serviceaccount:\u{10FFFD}:\u{10FFFD}",
+            &["system:serviceaccounts", "system:authenticated"],
+        ),
+    ];
+    [("CIS-3.2.2", CIS), ("strict", STRICT)]
+        .map(|(id, probes)| {
+            let is_missing =
+                |it: &&Probe| !users.iter().all(|user| is_logged(&evaluator, user, it));
+            let missing: Vec<_> = probes.iter().filter(is_missing).map(|it| it.0).collect();
+            Baseline { id, passed: missing.is_empty(), missing }
+        })
+        .to_vec()
+}
+
+fn is_logged(evaluator: &Evaluator, user: &User<'_>, (what, verbs, least): &Probe) -> bool {
+    let (resource, group) = what.split_once('.').unwrap_or((what, ""));
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let target = Target::Resource(ResourceRequest {
+        api_group: group.into(),
+        api_version: "v1".into(),
+        namespace: "\u{10FFFD}".into(),
+        resource: resource.into(),
+        subresource: subresource.into(),
+        name: "\u{10FFFD}".into(),
+    });
+    verbs.iter().all(|verb| {
+        let config = evaluator.evaluate(&Attributes { user, verb, target: target.clone() });
+        config.level >= *least && config.logs(Stage::ResponseComplete)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::recorded::policy;
+
+    #[track_caller]
+    fn check_file(file: &str, cis: &[&str]) {
+        let found = check(&policy(&format!("policies/{file}")));
+        assert_eq!(found[0].missing, cis, "{file}");
+        assert_eq!(found[0].passed, cis.is_empty());
+    }
+
+    #[test]
+    fn shipped() {
+        check_file("p01-metadata-all.yaml", &[]);
+        check_file("p03-gce.yaml", &[]);
+        check_file("p04-docs-example.yaml", &[]);
+        check_file("p05-openshift-style.yaml", &[]);
+    }
+    #[test]
+    fn lacking() {
+        let doors = [
+            "secrets",
+            "configmaps",
+            "tokenreviews.authentication.k8s.io",
+            "deployments.apps",
+            "services/proxy",
+        ];
+        check_file("p09-pods-star.yaml", &doors);
+    }
+}
