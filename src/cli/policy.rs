@@ -37,15 +37,20 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    /// What a policy says of each recorded event: level, rule, stages left out
+    ///
+    /// One JSON object a line, in the order of the log.
     Evaluate(LogArgs),
+    /// What a policy would keep of a log: requests, events and bytes per rule
     Simulate(LogArgs),
+    /// The recorded events as a policy would have had them logged
+    ///
+    /// One JSON object a line. Events are dropped, levels lowered, bodies and managed fields removed; a
+    /// body that was not recorded is never invented.
     Filter(LogArgs),
 }
 
-/// Apply a policy to recorded events
-///
-/// evaluate: what it says of each. simulate: requests and bytes per rule, before and after. filter: the
-/// events as it would have had them written.
+/// A policy, and the recorded events to apply it to.
 #[derive(Debug, clap::Args)]
 struct LogArgs {
     /// The policy
