@@ -100,6 +100,32 @@ impl<'a> Json<'a> {
         raws.unwrap_or_default().into_iter().map(|it| Json(it.get().as_bytes())).collect()
     }
 
+    /// The fields of an object, in order, names unescaped; nothing for anything else, or where a name
+    /// is no text.
+    pub fn fields(self) -> Vec<(String, Json<'a>)> {
+        struct All;
+        impl<'de> serde::de::Visitor<'de> for All {
+            type Value = Vec<(String, Json<'de>)>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some((name, value)) =
+                    map.next_entry::<super::Text<'de>, &'de serde_json::value::RawValue>()?
+                {
+                    all.push((name.0.into_owned(), Json(value.get().as_bytes())));
+                }
+                Ok(all)
+            }
+        }
+        let mut reader = serde_json::Deserializer::from_slice(self.0);
+        serde::Deserializer::deserialize_map(&mut reader, All).unwrap_or_default()
+    }
+
     /// The value at a path of `parts` below this one. A name on a list stands for that name in each
     /// of its elements, so there may be several. `null` is left out.
     pub fn at(self, parts: &[super::Part]) -> Vec<Json<'a>> {
@@ -259,6 +285,17 @@ mod tests {
     #[test]
     fn list_is_compact() {
         text(r#"[ "a b" , {"x" : 1.0, "\u0079": "\u003c"} ]"#, r#"["a b",{"x":1.0,"y":"<"}]"#);
+    }
+
+    #[test]
+    fn fields() {
+        let names = |raw: &str| {
+            let fields = Json::new(raw.as_bytes()).fields().into_iter();
+            fields.map(|(name, it)| format!("{name}={}", it.raw())).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(r#"{"a":1, "\u0062" : "\ud800","c":1e999}"#), r#"a=1 b="\ud800" c=1e999"#);
+        assert_eq!(names("[1]"), "");
+        assert_eq!(names("{"), "");
     }
 
     #[track_caller]

@@ -57,10 +57,25 @@ impl Operand {
     /// Whether an event's list has this element, or its text this part.
     pub(super) fn is_in(&self, json: Json<'_>) -> bool {
         match json.kind() {
-            Kind::List => json.elements().into_iter().any(|it| self.is(it)),
+            Kind::List => {
+                self.may_be_in(json.bytes()) && json.elements().into_iter().any(|it| self.is(it))
+            }
             Kind::Object => false,
             _ => memchr::memmem::find(&text(json), &self.text).is_some(),
         }
+    }
+}
+
+impl Operand {
+    /// Whether a list may have this element, by its bytes: most lists are done with here, without a
+    /// copy. Numbers, times, lists and objects may be written in other ways, and so may what is escaped.
+    fn may_be_in(&self, list: &[u8]) -> bool {
+        self.is_number
+            || self.time.is_some()
+            || self.text.starts_with(b"[")
+            || self.text.starts_with(b"{")
+            || memchr::memmem::find(list, &self.text).is_some()
+            || memchr::memchr(b'\\', list).is_some()
     }
 }
 

@@ -300,6 +300,29 @@ fn cel_survives_arithmetic() {
     }
 }
 
+/// What serde_json refuses in a body does not hide the request.
+#[test]
+fn cel_reads_odd_bodies() {
+    let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+    for body in ["{\"a\":\"\\ud800\",\"n\":[1,null,true]}", "{\"a\":1e999}", &deep] {
+        let line = EVENT.replace(
+            "\"requestObject\":{",
+            &format!("\"responseObject\":{body},\"requestObject\":{{"),
+        );
+        for (text, expected) in [
+            ("event.verb == 'watch' && event.responseStatus.code == 403", true),
+            ("event.user.groups.exists(it, it == 'ops')", true),
+            ("event.verb == 'get'", false),
+        ] {
+            assert_eq!(
+                holds(|_| Filter::default().and_where(text), &line),
+                Ok(expected),
+                "{text} {body}"
+            );
+        }
+    }
+}
+
 #[test]
 fn cel_errors() {
     let cel = |text: &str| holds(|_| Filter::default().and_where(text), EVENT);
@@ -342,6 +365,10 @@ mod reference {
 
     pub(super) fn values<'v>(value: &'v Value, path: &[&str]) -> Vec<&'v Value> {
         match (path, value) {
+            ([first, rest @ ..], value) if first.starts_with('[') => {
+                let index: usize = first[1..first.len() - 1].parse().expect("a generated index");
+                value.get(index).map(|it| values(it, rest)).unwrap_or_default()
+            }
             ([], Value::Null) => vec![],
             ([], value) => vec![value],
             ([_, ..], Value::Array(all)) => {
@@ -371,13 +398,22 @@ mod reference {
         }
     }
 
-    pub(super) fn holds(event: &Value, path: &[&str], operator: &str, operand: &str) -> bool {
+    pub(super) fn holds(event: &Value, path: &[&str], operator: &str, operands: &[&str]) -> bool {
         let all = values(event, path);
+        let operand = operands[0];
         let one = |value: &Value| match operator {
-            "=" => order(value, operand).is_eq(),
+            "" => true,
+            "!" => false,
+            "=" | "==" => order(value, operand).is_eq(),
             "!=" => order(value, operand).is_ne(),
             ">=" => order(value, operand).is_ge(),
+            "<=" => order(value, operand).is_le(),
+            ">" => order(value, operand).is_gt(),
             "<" => order(value, operand).is_lt(),
+            "in" => operands.iter().any(|it| order(value, it).is_eq()),
+            "notin" => !operands.iter().any(|it| order(value, it).is_eq()),
+            "=~" => text(value).contains(operand),
+            "!~" => !text(value).contains(operand),
             "+=" | "-=" => {
                 let has = match value {
                     Value::Array(elements) => elements.iter().any(|it| order(it, operand).is_eq()),
@@ -390,14 +426,43 @@ mod reference {
         };
         match all.is_empty() {
             true => match operator {
-                "=" => operand.is_empty(),
+                "=" | "==" => operand.is_empty(),
                 "!=" => !operand.is_empty(),
-                "-=" => true,
+                "in" => operands.contains(&""),
+                "notin" => !operands.contains(&""),
+                "-=" | "!~" | "!" => true,
                 _ => false,
             },
             false => all.into_iter().any(one),
         }
     }
+}
+
+/// The same JSON, written in another way: characters of strings as escapes, blanks between values.
+fn rewritten(json: &str, escapes: &[bool]) -> String {
+    let (mut out, mut is_text, mut is_escaped) = (String::new(), false, false);
+    for (c, escape) in json.chars().zip(escapes.iter().cycle()) {
+        match c {
+            _ if is_escaped => {
+                is_escaped = false;
+                out.push(c);
+            }
+            '\\' => {
+                is_escaped = true;
+                out.push(c);
+            }
+            '"' => {
+                is_text = !is_text;
+                out.push(c);
+            }
+            c if is_text && *escape && c.is_alphanumeric() => {
+                out += &format!("\\u{:04x}", u32::from(c));
+            }
+            ',' | ':' if !is_text && *escape => out.extend([' ', c, '\t']),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn json(depth: u32) -> BoxedStrategy<serde_json::Value> {
@@ -430,18 +495,29 @@ proptest! {
     #[test]
     fn agrees_with_the_reference(
         body in json(4),
-        path in prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 0..3),
-        operator in prop::sample::select(vec!["=", "!=", ">=", "<", "+=", "-="]),
-        operand in prop::sample::select(vec!["a", "b", "3", "3.0", "", "1.5", "true", "null", "[]", "é\n\"\\", "-1", "[\"a\"]", "0"]),
+        path in prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "[0]", "[1]"]), 0..3),
+        operator in prop::sample::select(vec![
+            "=", "==", "!=", ">=", "<=", ">", "<", "+=", "-=", "=~", "!~", "in", "notin", "", "!",
+        ]),
+        operands in prop::collection::vec(prop::sample::select(vec![
+            "a", "b", "3", "3.0", "", "1.5", "true", "null", "[]", "é\n\"\\", "-1", "[\"a\"]", "0",
+        ]), 2),
+        escapes in prop::collection::vec(any::<bool>(), 1..40),
     ) {
         let event = serde_json::json!({"level": "Request", "stage": "Panic", "requestObject": body});
         let path: Vec<&str> = std::iter::once("requestObject").chain(path).collect();
-        let quoted = operand.replace('\\', "\\\\").replace('"', "\\\"");
-        let text = format!("{}{operator}\"{quoted}\"", path.join("."));
-        let result = holds(|projection| Ok(Filter::default().and(parse(&text, projection)?)), &event.to_string());
-        prop_assert_eq!(result, Ok(reference::holds(&event, &path, operator, operand)), "{} of {}", text, event);
+        let key = path.join(".").replace(".[", "[");
+        let quote = |it: &str| format!("\"{}\"", it.replace('\\', "\\\\").replace('"', "\\\""));
+        let text = match operator {
+            "" | "!" => format!("{operator}{key}"),
+            "in" | "notin" => format!("{key} {operator} ({},{})", quote(operands[0]), quote(operands[1])),
+            "=~" | "!~" => format!("{key}{operator}{}", quote(&regex::escape(operands[0]))),
+            _ => format!("{key}{operator}{}", quote(operands[0])),
+        };
+        let line = rewritten(&event.to_string(), &escapes);
+        let result = holds(|projection| Ok(Filter::default().and(parse(&text, projection)?)), &line);
+        prop_assert_eq!(result, Ok(reference::holds(&event, &path, operator, &operands)), "{} of {}", text, line);
     }
-
 }
 
 proptest! {

@@ -10,7 +10,10 @@ use cel::{
 };
 
 use super::FilterError;
-use crate::decode::Record;
+use crate::{
+    decode::Record,
+    event::{Json, Kind},
+};
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -82,8 +85,9 @@ impl Expression {
 
     /// Whether it is true of an event. An expression that asks for what an event does not have is not.
     pub(super) fn holds(&self, record: &Record<'_>) -> bool {
-        let Ok(event) = serde_json::from_slice(record.line()) else { return false };
-        matches!(self.evaluate(value(event)), Some(Value::Bool(true)))
+        let event = serde_json::from_slice(record.line())
+            .map_or_else(|_| lenient(Json::new(record.line()), 0), value);
+        matches!(self.evaluate(event), Some(Value::Bool(true)))
     }
 
     fn evaluate(&self, event: Value) -> Option<Value> {
@@ -130,6 +134,39 @@ fn value(json: serde_json::Value) -> Value {
         Json::Array(all) => Value::List(Arc::new(all.into_iter().map(value).collect())),
         Json::Object(all) => {
             let pairs = all.into_iter().map(|(name, it)| (Key::String(Arc::new(name)), value(it)));
+            Value::Map(Map { map: Arc::new(pairs.collect::<HashMap<_, _>>()) })
+        }
+    }
+}
+
+/// How deep [`lenient`] goes: each level is read once for every level above it.
+const MAX_LENIENT_DEPTH: usize = 32;
+
+/// The same of an event that serde_json refuses: for a lone surrogate, a number out of range, a body
+/// nested too deeply. A client can put these into a body, and must not hide its request by it.
+fn lenient(json: Json<'_>, depth: usize) -> Value {
+    if depth > MAX_LENIENT_DEPTH {
+        return Value::Null;
+    }
+    let text = |it: &str| Value::String(Arc::new(it.to_owned()));
+    match json.kind() {
+        Kind::Null => Value::Null,
+        Kind::Bool => Value::Bool(json.bytes() == b"true"),
+        Kind::Text => text(&json.text()),
+        Kind::Number => {
+            let raw = json.raw();
+            let real = || raw.parse().map_or_else(|_| text(raw), Value::Float);
+            let unsigned = || raw.parse().map_or_else(|_| real(), Value::UInt);
+            raw.parse().map_or_else(|_| unsigned(), Value::Int)
+        }
+        Kind::List => Value::List(Arc::new(
+            json.elements().into_iter().map(|it| lenient(it, depth + 1)).collect(),
+        )),
+        Kind::Object => {
+            let pairs = json
+                .fields()
+                .into_iter()
+                .map(|(name, it)| (Key::String(Arc::new(name)), lenient(it, depth + 1)));
             Value::Map(Map { map: Arc::new(pairs.collect::<HashMap<_, _>>()) })
         }
     }
