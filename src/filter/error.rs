@@ -5,6 +5,8 @@ use std::fmt;
 /// A filter, time or expression that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterError {
+    /// What cannot be read: a filter, a time.
+    pub what: &'static str,
     /// The flag's value as it was given.
     pub text: String,
     /// The byte of it that the caret points at.
@@ -16,11 +18,19 @@ pub struct FilterError {
 impl FilterError {
     pub(super) fn new(text: &str, at: usize, reason: impl Into<String>) -> FilterError {
         FilterError {
+            what: "filter",
             text: text.to_owned(),
             at: at.min(text.len()),
             reason: reason.into(),
             hint: None,
         }
+    }
+
+    /// The same of a time.
+    #[must_use]
+    pub(super) fn of_time(mut self) -> FilterError {
+        self.what = "time";
+        self
     }
 
     #[must_use]
@@ -40,7 +50,8 @@ impl fmt::Display for FilterError {
         let indent = unicode_width::UnicodeWidthStr::width(show(before).as_str());
         write!(
             f,
-            "cannot read this filter: {}\n  {}\n  {:indent$}^",
+            "cannot read this {}: {}\n  {}\n  {:indent$}^",
+            self.what,
             self.reason,
             show(&self.text),
             ""

@@ -27,7 +27,10 @@ pub fn unknown_field(key: &Key) -> Option<Option<&'static str>> {
         .collect();
     let path = names.join(".");
     let is_open = OPEN.iter().any(|it| path == *it || path.starts_with(&format!("{it}.")));
-    let is_known = KNOWN_KEYS.iter().any(|it| *it == path || it.starts_with(&format!("{path}.")));
+    // `"user.username"` in quotes is one name with a dot in it, which no field has.
+    let is_plain = names.iter().all(|it| !it.contains('.'));
+    let is_known =
+        is_plain && KNOWN_KEYS.iter().any(|it| *it == path || it.starts_with(&format!("{path}.")));
     if is_open || is_known { None } else { Some(field_like(&path)) }
 }
 
@@ -89,6 +92,7 @@ mod tests {
         check("user.usernam", Some(Some("user.username")));
         check("username", Some(Some("user.username")));
         check("objectRef.ressource", Some(Some("objectRef.resource")));
+        check("\"user.username\"", Some(Some("user.username")));
         check("code", Some(Some("responseStatus.code")));
     }
 

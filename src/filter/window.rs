@@ -28,7 +28,9 @@ impl Window {
             && to < from
         {
             let reason = format!("the window ends ({to}) before it begins ({from})");
-            return Err(FilterError::new(text, 0, reason).hint("exchange --since and --until"));
+            return Err(FilterError::new(text, 0, reason)
+                .of_time()
+                .hint("exchange --since and --until"));
         }
         Ok(Window { since: since_time, until: until_time })
     }
@@ -58,6 +60,7 @@ pub fn time(text: &str, now: Timestamp) -> Result<Timestamp, FilterError> {
     let back = || duration(trimmed).and_then(|micros| now.0.checked_sub(micros)).map(Timestamp);
     named.or_else(|| Timestamp::parse(trimmed.as_bytes())).or_else(|| calendar(trimmed)).or_else(back).ok_or_else(|| {
         FilterError::new(text, 0, "neither a duration nor a time")
+            .of_time()
             .hint("give a duration such as `15m`, `2h30m`, `1d`, `1w`, or a time such as `2026-01-02`, `2026-01-02 03:04`, `2026-01-02T03:04:05Z`")
     })
 }
@@ -155,6 +158,13 @@ mod tests {
         ] {
             check(text, "neither a duration nor a time");
         }
+    }
+
+    #[test]
+    fn told_as_a_time() {
+        let err = time("soon", Timestamp(0)).expect_err("no time");
+        let expected = "cannot read this time: neither a duration nor a time\n  soon\n  ^";
+        assert_eq!(err.to_string(), expected);
     }
 
     #[test]
