@@ -39,9 +39,15 @@ const FIELDS: [&str; 19] = [
 const KIND: usize = 0;
 const API_VERSION: usize = 1;
 const LEVEL: usize = 2;
+const AUDIT_ID: usize = 3;
 const STAGE: usize = 4;
+const REQUEST_URI: usize = 5;
+const VERB: usize = 6;
 const USER: usize = 7;
 const SOURCE_IPS: usize = 10;
+const USER_AGENT: usize = 11;
+const OBJECT_REF: usize = 12;
+const RESPONSE_STATUS: usize = 13;
 const REQUEST_OBJECT: usize = 14;
 const RESPONSE_OBJECT: usize = 15;
 const RECEIVED: usize = 16;
@@ -107,6 +113,8 @@ pub(super) struct Scanner {
     n_slots: usize,
     /// More names in one object than the walk has bits for: every line is handed over.
     is_too_wide: bool,
+    /// Whether a field up to the stage is wanted.
+    wants_of_start: bool,
     users: RefCell<Users>,
 }
 
@@ -126,6 +134,7 @@ impl Scanner {
             required: 1 << KIND | 1 << API_VERSION | 1 << LEVEL | 1 << STAGE,
             n_slots: projection.keys().len(),
             is_too_wide,
+            wants_of_start: false,
             users: RefCell::default(),
         };
         for node in root.children {
@@ -143,6 +152,7 @@ impl Scanner {
                 }
             }
         }
+        scanner.wants_of_start = scanner.fields[..=STAGE].iter().any(Option::is_some);
         scanner
     }
 
@@ -222,14 +232,8 @@ impl<'a> Line<'a, '_> {
         if self.bytes.first() != Some(&b'{') || self.bytes.last() != Some(&b'}') {
             return None;
         }
-        let (mut at, mut guess) = (1, 0);
-        let (mut seen, mut seen_others) = (0_u32, 0_u64);
-        if self.bytes.starts_with(START)
-            && wanted.fields[KIND].is_none()
-            && wanted.fields[API_VERSION].is_none()
-        {
-            (at, guess, seen) = (START.len(), LEVEL, 1 << KIND | 1 << API_VERSION);
-        }
+        let (mut at, mut guess, mut seen) = self.usual_start(wanted)?;
+        let mut seen_others = 0_u64;
         let mut has_jumped = false;
         loop {
             let (field, value) = self.field(at, guess)?;
@@ -281,6 +285,84 @@ impl<'a> Line<'a, '_> {
         }
     }
 
+    /// Reads the fields that begin a line, as long as they stand as API servers write them; gives where
+    /// the next field starts, which it may be, and the fields that were seen.
+    ///
+    /// The same as the walk below does field by field: here each gap between two values is one
+    /// comparison.
+    #[inline(always)]
+    fn usual_start(&mut self, wanted: &Scanner) -> Option<(usize, usize, u32)> {
+        let bytes = self.bytes;
+        if !bytes.starts_with(START) || wanted.wants_of_start {
+            return Some((1, 0, 0));
+        }
+        let mut seen = 1 << KIND | 1 << API_VERSION;
+        // Behind a value that ends at `$end`: goes on after `$gap`, or leaves the rest to the walk.
+        macro_rules! gap {
+            ($end:expr, $gap:literal, $field:expr) => {{
+                let end = $end;
+                match bytes.get(end..)? {
+                    rest if rest.starts_with($gap) => end + $gap.len(),
+                    [b',', ..] => return Some((end + 1, $field, seen)),
+                    _ => return None,
+                }
+            }};
+        }
+        let after_level = &bytes[START.len()..];
+        let (level, len) = [
+            (Level::Metadata, &b"\"level\":\"Metadata\",\"auditID\":\""[..]),
+            (Level::RequestResponse, b"\"level\":\"RequestResponse\",\"auditID\":\""),
+            (Level::Request, b"\"level\":\"Request\",\"auditID\":\""),
+        ]
+        .into_iter()
+        .find_map(|(level, text)| after_level.starts_with(text).then_some((level, text.len())))
+        .unwrap_or_default();
+        if len == 0 {
+            return Some((START.len(), LEVEL, seen));
+        }
+        self.level = Some(level);
+        seen |= 1 << LEVEL | 1 << AUDIT_ID;
+        let at = bits::string_end(bytes, START.len() + len)? + 1;
+        let at = gap!(at, b",\"stage\":\"", STAGE);
+        let end = bits::string_end(bytes, at)? + 1;
+        self.stage = Some(stage(&bytes[at - 1..end])?);
+        seen |= 1 << STAGE;
+        let at = gap!(end, b",\"requestURI\":", REQUEST_URI);
+        let at = self.wanted_text(wanted, REQUEST_URI, at)?;
+        seen |= 1 << REQUEST_URI;
+        let at = gap!(at, b",\"verb\":", VERB);
+        let at = self.wanted_text(wanted, VERB, at)?;
+        seen |= 1 << VERB;
+        let at = gap!(at, b",\"user\":", USER);
+        let at = self.user(wanted, at)?;
+        seen |= 1 << USER;
+        if wanted.fields[SOURCE_IPS].is_some() || wanted.fields[USER_AGENT].is_some() {
+            return (bytes.get(at) == Some(&b',')).then_some((at + 1, SOURCE_IPS, seen));
+        }
+        let at = gap!(at, b",\"sourceIPs\":[\"", SOURCE_IPS);
+        let end = bits::string_end(bytes, at)?;
+        if !bytes[end..].starts_with(b"\"],\"userAgent\":\"") {
+            let at = bits::container_end(bytes, at - 1, 1)?;
+            seen |= 1 << SOURCE_IPS;
+            return (bytes.get(at) == Some(&b',')).then_some((at + 1, USER_AGENT, seen));
+        }
+        seen |= 1 << SOURCE_IPS | 1 << USER_AGENT;
+        let at = bits::string_end(bytes, end + b"\"],\"userAgent\":\"".len())? + 1;
+        (bytes.get(at) == Some(&b',')).then_some((at + 1, OBJECT_REF, seen))
+    }
+
+    /// Reads a field that is a text and may be wanted; gives its end.
+    #[inline(always)]
+    fn wanted_text(&mut self, wanted: &Scanner, field: usize, start: usize) -> Option<usize> {
+        if self.bytes.get(start) != Some(&b'"') {
+            return None;
+        }
+        match &wanted.fields[field] {
+            Some(node) => self.value(node, start),
+            None => Some(bits::string_end(self.bytes, start + 1)? + 1),
+        }
+    }
+
     /// A field's name and the start of its value; tries the guessed one first.
     #[inline(always)]
     fn field(&self, at: usize, guess: usize) -> Option<(Field<'a>, usize)> {
@@ -290,7 +372,7 @@ impl<'a> Line<'a, '_> {
         // The usual gaps: no impersonation, no object, no status yet, no bodies.
         let others: &[usize] = match guess {
             8 | 9 => &[SOURCE_IPS],
-            12 => &[13, RECEIVED],
+            OBJECT_REF => &[RESPONSE_STATUS, RECEIVED],
             13..RECEIVED => &[RECEIVED],
             _ => &[],
         };
@@ -333,6 +415,13 @@ impl<'a> Line<'a, '_> {
         let is_tail = field >= RECEIVED;
         if is_repeated && !is_tail {
             return self.skip(value);
+        }
+        if field == RESPONSE_STATUS
+            && wanted.fields[field].is_none()
+            && let Some(rest) = self.bytes[value..].strip_prefix(b"{\"metadata\":{},\"code\":")
+            && let [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', b'}', ..] = rest
+        {
+            return Some(value + b"{\"metadata\":{},\"code\":".len() + 4);
         }
         if field == USER && !is_repeated {
             return self.user(wanted, value);
