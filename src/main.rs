@@ -1,17 +1,20 @@
 //! The program: parse, run, exit.
 
 use std::{
+    env::args_os,
     io::{BufWriter, Write, stdout},
     process::ExitCode,
 };
 
-use clap::Parser;
-use kubectl_audit::cli::{self, Cli};
+use kubectl_audit::cli;
 
 fn main() -> ExitCode {
+    let cli = match cli::parse(args_os()) {
+        Ok(cli) => cli,
+        Err(err) => return cli::report_usage(err),
+    };
     let mut out = BufWriter::new(stdout().lock());
-    let result =
-        cli::run(Cli::parse(), &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    let result = cli::run(cli, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match result {
         Ok(exit) => exit.into(),
         Err(err) => cli::report(&err),

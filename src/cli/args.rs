@@ -8,7 +8,7 @@ use std::{
 
 use jiff::tz::TimeZone;
 
-use super::{Error, Exit, cluster_args::ClusterArgs, exit, interrupt, summary};
+use super::{Error, Exit, cluster_args::ClusterArgs, exit, interrupt, progress::Drawn, summary};
 use crate::{
     decode::InputSummary,
     event::Timestamp,
@@ -119,7 +119,8 @@ impl SourceArgs {
         notes.iter().for_each(|it| exit::note(it));
         let has_failed = !failed.is_empty();
         report(failed, logs.is_empty())?;
-        Ok(Sources { logs, has_failed, is_strict: self.strict })
+        let is_all = skip == Window::default();
+        Ok(Sources { logs, has_failed, is_strict: self.strict, is_all })
     }
 
     /// The logs that are named, or else those of the cluster, to be followed until an interrupt.
@@ -147,7 +148,8 @@ impl SourceArgs {
         report(failed, follows.is_empty())?;
         let followed = Followed::new(follows);
         interrupt::stop(followed.stop())?;
-        Ok((followed, Sources { logs: Vec::new(), has_failed, is_strict: self.strict }))
+        let is_strict = self.strict;
+        Ok((followed, Sources { logs: Vec::new(), has_failed, is_strict, is_all: false }))
     }
 
     pub fn reading(&self) -> Reading {
@@ -161,6 +163,7 @@ impl SourceArgs {
             skip: (self.may_skip() && !self.paths.is_empty()).then(Skip::default),
             // What stands in a file is told as it stands there.
             leave_out: (self.paths.is_empty() && !self.nodes.include_self).then_some(OWN_AGENT),
+            progress: None,
         }
     }
 
@@ -176,9 +179,18 @@ pub struct Sources {
     pub logs: Vec<source::Log>,
     has_failed: bool,
     is_strict: bool,
+    /// No window allows to pass over a part of them.
+    is_all: bool,
 }
 
 impl Sources {
+    /// Draws how far a reading has come, for as long as what is returned lives.
+    pub fn draw(&self, reading: &mut Reading, output: &OutputArgs) -> Option<Drawn> {
+        let drawn = if output.quiet { None } else { Drawn::start(&self.logs, self.is_all) };
+        reading.progress = drawn.as_ref().map(|it| it.progress.clone());
+        drawn
+    }
+
     /// Tells on standard error what could not be read, and gives how the command ends.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     ops::ControlFlow,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     decode::{InputSummary, Projection, Record},
     event::Event,
     filter::Filter,
-    output::{Format, csv, table, yaml},
+    output::{Format, csv, escape, table, yaml},
     pipeline::{self, Reading, Watcher},
     report::{Cell, Column},
 };
@@ -67,7 +67,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     // What becomes part of a document must be JSON to its end.
     let is_document = matches!(args.output.output, Format::Json | Format::Yaml);
     let reading = args.source.reading();
-    let reading = Reading { strict: reading.strict || is_document, ..reading };
+    let mut reading = Reading { strict: reading.strict || is_document, ..reading };
+    // Lines that come on the same terminal are progress enough.
+    let is_silent = args.reverse || !io::stdout().is_terminal();
+    let drawn = is_silent.then(|| sources.draw(&mut reading, &args.output));
     let mut writer = Writer::new(&args.output, out);
     let mut last = VecDeque::new();
     let limit = args.limit();
@@ -90,6 +93,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
             ControlFlow::Continue(())
         }
     });
+    drop(drawn);
     result?;
     n += last.len();
     last.iter().rev().try_for_each(|it| writer.event(it))?;
@@ -200,7 +204,12 @@ impl<'o> Writer<'o> {
         if self.n == 1 {
             self.out.write_all(b"apiVersion: audit.k8s.io/v1\nkind: EventList\nitems:\n")?;
         }
-        let event: serde_json::Value = serde_json::from_slice(line)?;
+        // What has no value (1e400, half of a surrogate pair, nested too deep) stays as it is
+        // written: JSON is YAML, if blanks are blanks and other controls are escaped.
+        let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else {
+            let text = String::from_utf8_lossy(line).replace(['\t', '\r', '\n'], " ");
+            return writeln!(self.out, "- {}", escape(&text));
+        };
         let mut text = Vec::new();
         yaml(&event, &mut text)?;
         for (n, line) in String::from_utf8_lossy(&text).lines().enumerate() {
@@ -382,5 +391,35 @@ mod tests {
             r#"{"verb":x}"#,
             "<none> | <none> | <none> | <none> | {\"verb\":x} | <none> | <none>",
         );
+    }
+
+    /// What `-o yaml` writes for a line.
+    fn yaml_of(line: &str) -> String {
+        #[derive(clap::Parser)]
+        struct Output {
+            #[command(flatten)]
+            args: OutputArgs,
+        }
+        let Output { args } = clap::Parser::parse_from(["x", "-o", "yaml"]);
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&args, &mut out);
+        writer.event(line.as_bytes()).expect("memory can be written");
+        writer.finish().expect("the same");
+        String::from_utf8(out).expect("YAML is text")
+    }
+
+    #[test]
+    fn yaml() {
+        let list = "apiVersion: audit.k8s.io/v1\nkind: EventList\nitems:\n- ";
+        for (line, expected) in [
+            (
+                r#"{"verb":"no","user":{"username":"1e3"}}"#,
+                "verb: \"no\"\n  user:\n    username: \"1e3\"\n",
+            ),
+            ("{\t\"verb\":\"a\u{9b}b\",\"n\":1e999}", "{ \"verb\":\"a\\u009bb\",\"n\":1e999}\n"),
+            (r#"{"verb":"\ud800"}"#, "{\"verb\":\"\\ud800\"}\n"),
+        ] {
+            assert_eq!(yaml_of(line), format!("{list}{expected}"));
+        }
     }
 }

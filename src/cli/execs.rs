@@ -99,8 +99,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     // What started before the window and still lasts left its only trace before it.
     let sources = args.source.sources(Window::default())?;
     let all = Filter::default();
-    let reading = args.source.reading();
+    let mut reading = args.source.reading();
+    let drawn = sources.draw(&mut reading, &output);
     let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &all, sessions);
+    drop(drawn);
     let exit = sources.exit(&mut folded, &output)?;
     match shape {
         Shape::ChangeEvent => lines(folded.report.items.iter().map(ChangeEvent::from), out)?,

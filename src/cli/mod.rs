@@ -14,11 +14,14 @@ mod fetch;
 mod filter_args;
 mod interrupt;
 mod policy;
+mod progress;
 mod stats;
 mod summary;
+mod usage;
 mod version;
 
 pub use exit::{Error, Exit, report};
+pub use usage::{parse, report_usage};
 
 /// The plugin's name: `kubectl NAME`, and `kubectl-NAME` on the path.
 pub const NAME: &str = "audit";
@@ -27,7 +30,7 @@ pub const NAME: &str = "audit";
 ///
 /// Answers from Kubernetes audit logs.
 #[derive(Debug, Parser)]
-#[command(name = "kubectl-audit", bin_name = "kubectl audit", version, max_term_width = 100)]
+#[command(name = "kubectl-audit", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -96,8 +96,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         return follow(&args.source, &args.output, &projection, &filter, stats, out);
     }
     let sources = args.source.sources(filter.window)?;
-    let mut folded =
-        pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, stats);
+    let mut reading = args.source.reading();
+    let drawn = sources.draw(&mut reading, &args.output);
+    let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, stats);
+    drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
     let mut report = folded.report;
     (report.total.events, report.total.requests) = (folded.input.events, folded.requests);

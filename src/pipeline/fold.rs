@@ -1,8 +1,10 @@
 //! A fold over all events that match, by several threads.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
-use super::{queue::Queue, skip::Skip, tally::Tally, unique::Unique, worker::Worker};
+use super::{
+    progress::Progress, queue::Queue, skip::Skip, tally::Tally, unique::Unique, worker::Worker,
+};
 use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
@@ -26,6 +28,8 @@ pub struct Reading {
     /// Leave out requests for node logs made by this user agent: ours, which write into the very
     /// log that they read.
     pub leave_out: Option<&'static str>,
+    /// Told how much has been read.
+    pub progress: Option<Arc<Progress>>,
 }
 
 impl Default for Reading {
@@ -37,6 +41,7 @@ impl Default for Reading {
             strict: false,
             skip: Some(Skip::default()),
             leave_out: None,
+            progress: None,
         }
     }
 }

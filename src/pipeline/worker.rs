@@ -6,6 +6,7 @@ use super::{
     chunk::{LineStream, read_chunk},
     fold::Reading,
     own::Own,
+    progress::Progress,
     queue::{Part, Place, Sniffed, Task, Work},
     skip::Order,
     tally::Tally,
@@ -23,6 +24,7 @@ pub(super) struct Worker<'p> {
     max_line: usize,
     unique: Option<&'p Unique>,
     own: Option<Own>,
+    progress: Option<&'p Progress>,
     buffer: Vec<u8>,
     /// If this piece is of a file that is not read whole.
     cut: Option<Cut>,
@@ -50,7 +52,7 @@ struct Spot<'q> {
 impl<'p> Worker<'p> {
     pub(super) fn new(
         projection: &'p Projection,
-        reading: &Reading,
+        reading: &'p Reading,
         unique: Option<&'p Unique>,
     ) -> Worker<'p> {
         let reader =
@@ -63,6 +65,7 @@ impl<'p> Worker<'p> {
             max_line,
             unique,
             own: reading.leave_out.map(Own::by),
+            progress: reading.progress.as_deref(),
             buffer: Vec::new(),
             cut: None,
             stop: None,
@@ -188,6 +191,9 @@ impl<'p> Worker<'p> {
         } else {
             text
         };
+        if let Some(progress) = self.progress {
+            progress.add(text.len());
+        }
         let mut found = Vec::new();
         let (mut n, mut start) = (0, 0);
         while start < text.len() {
