@@ -89,12 +89,15 @@ fn draw(
     let _ = write!(err, "{CLEAR}").and_then(|()| err.flush());
 }
 
-/// `1.2 GB of 4.0 GB, 820.0 MB/s, 3.41s left`
+/// `1.2 GB of 4.0 GB, 820.0 MB/s, 4s left`
 fn line(bytes: u64, total: Option<u64>, elapsed: Duration) -> String {
     let rate = bytes as f64 / elapsed.as_secs_f64().max(1e-3);
     let of = total.map_or_else(String::new, |it| format!(" of {}", size(it)));
-    let left = total.filter(|it| bytes > 0 && *it > bytes).map_or_else(String::new, |it| {
-        format!(", {} left", duration(((it - bytes) as f64 / rate).ceil()))
+    let left = total.filter(|it| bytes > 0 && *it > bytes);
+    let left = left.map_or_else(String::new, |it| {
+        let seconds = ((it - bytes) as f64 / rate).ceil();
+        let left = if seconds < 60.0 { format!("{seconds}s") } else { duration(seconds) };
+        format!(", {left} left")
     });
     format!("{}{of}, {}/s{left}", size(bytes), size(rate as u64))
 }
@@ -110,7 +113,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        check(1_000_000_000, Some(4_000_000_000), 2, "1.0 GB of 4.0 GB, 500.0 MB/s, 6.00s left");
+        check(1_000_000_000, Some(4_000_000_000), 2, "1.0 GB of 4.0 GB, 500.0 MB/s, 6s left");
+        check(1_000_000, Some(91_000_000), 1, "1.0 MB of 91.0 MB, 1.0 MB/s, 1m30s left");
         check(1_000_000_000, None, 2, "1.0 GB, 500.0 MB/s");
         check(0, Some(4_000), 2, "0 B of 4.0 kB, 0 B/s");
         check(5_000, Some(4_000), 0, "5.0 kB of 4.0 kB, 5.0 MB/s");

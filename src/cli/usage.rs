@@ -46,6 +46,7 @@ pub fn report_usage(mut err: clap::Error) -> ExitCode {
     if hint.is_some() {
         // The nearest spelling is another thing than what was meant.
         err.remove(ContextKind::SuggestedArg);
+        err.remove(ContextKind::Usage);
     }
     let _ = err.print();
     if let Some(hint) = hint {
