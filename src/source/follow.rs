@@ -493,10 +493,15 @@ mod tests {
         check(&[(&write("a\nb"), "a\n"), (&rename(FIRST), "b"), (&write("c\n"), "c\n")]);
     }
 
+    /// A line as long as an event: its first bytes tell a file from all others as soon as it has one.
+    fn event(n: u32) -> String {
+        format!("{n} {}\n", "x".repeat(START as usize))
+    }
+
     /// A writer that rotates at full speed, by `rotate`; everything comes once.
     #[track_caller]
     fn check_writer(rotate: fn(&Path, u32)) {
-        const LINES: u32 = 60_000;
+        const LINES: u32 = 20_000;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let (done, is_done) = mpsc::channel();
@@ -508,9 +513,9 @@ mod tests {
             let mut file = open();
             for n in 0..LINES {
                 // Whole lines, as an API server writes them.
-                file.write_all(format!("{n}\n").as_bytes()).unwrap();
-                if n % 30 == 29 {
-                    rotate(&path, n / 30);
+                file.write_all(event(n).as_bytes()).unwrap();
+                if n % 10 == 9 {
+                    rotate(&path, n / 10);
                     file = open();
                 }
             }
@@ -524,7 +529,7 @@ mod tests {
         for _ in 0..3 {
             text += &new(&mut follow);
         }
-        let expected: String = (0..LINES).map(|n| format!("{n}\n")).collect();
+        let expected: String = (0..LINES).map(event).collect();
         assert!(text == expected, "{} of {} bytes", text.len(), expected.len());
     }
 
