@@ -7,5 +7,5 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     unwrap::is_wrapped(bytes);
     unwrap::line(bytes, &mut |_| {});
-    unwrap::read(&mut &*bytes, 1 << 16, &mut |_| {}).expect("memory can be read");
+    unwrap::read(&mut &*bytes, 1 << 16, &mut |_| {}).1.expect("memory can be read");
 });
