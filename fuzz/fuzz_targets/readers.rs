@@ -6,7 +6,15 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &[u8]| {
     let mut projection = Projection::default();
-    for key in ["verb", "user.username", "user.groups[0]", "objectRef", "responseStatus.code", "annotations.a", "x.y"] {
+    for key in [
+        "verb",
+        "user.username",
+        "user.groups[0]",
+        "objectRef",
+        "responseStatus.code",
+        "annotations.a",
+        "x.y",
+    ] {
         projection.want(key);
     }
     let (mut fast, mut slow) = (Vec::new(), Vec::new());
