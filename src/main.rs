@@ -9,7 +9,11 @@ use std::{
 use kubectl_audit::cli;
 
 fn main() -> ExitCode {
-    let cli = match cli::parse(args_os()) {
+    let args: Vec<_> = args_os().collect();
+    if let Some(answered) = cli::answer(&args, &mut stdout().lock()) {
+        return if answered.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let cli = match cli::parse(args) {
         Ok(cli) => cli,
         Err(err) => return cli::report_usage(err),
     };

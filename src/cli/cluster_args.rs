@@ -68,7 +68,8 @@ impl ClusterArgs {
         Ok(Cluster::connect(&self.connection())?)
     }
 
-    fn connection(&self) -> Connection {
+    /// What the flags say.
+    pub fn connection(&self) -> Connection {
         let mut extra: HashMap<String, Vec<String>> = HashMap::new();
         for (key, value) in &self.as_user_extra {
             extra.entry(key.clone()).or_default().push(value.clone());

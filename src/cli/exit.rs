@@ -42,6 +42,10 @@ pub enum Error {
     PolicyFile { name: String, source: std::io::Error },
     #[error("{name}:{line}: {message}")]
     Policy { name: String, line: usize, message: String, hint: Option<String> },
+    #[error("`{0}` is in no folder of PATH")]
+    NotOnPath(String),
+    #[error("cannot write into `{folder}`")]
+    Install { folder: String, source: std::io::Error },
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -57,6 +61,9 @@ impl Error {
             }
             Error::Policy { hint, .. } => hint.clone(),
             Error::PolicyFile { .. } => Some("give the file of --audit-policy-file".to_owned()),
+            Error::NotOnPath(_) | Error::Install { .. } => {
+                Some("name a folder of PATH: `completion install FOLDER`".to_owned())
+            }
             Error::Output(_) => None,
         }
     }

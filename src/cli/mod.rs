@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod args;
 mod cluster_args;
+mod completion;
 mod doctor;
 mod events;
 mod execs;
@@ -20,6 +21,7 @@ mod summary;
 mod usage;
 mod version;
 
+pub use completion::answer;
 pub use exit::{Error, Exit, report};
 pub use usage::{parse, report_usage};
 
@@ -44,6 +46,7 @@ enum Command {
     Fetch(fetch::Args),
     Doctor(doctor::Args),
     Policy(policy::Args),
+    Completion(completion::Args),
     Version(version::Args),
 }
 
@@ -59,6 +62,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Fetch(args) => fetch::run(args, out),
         Command::Policy(args) => policy::run(args, out),
+        Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
     }
 }

@@ -32,6 +32,14 @@ pub struct Connection {
     pub request_timeout: Option<Duration>,
 }
 
+/// What a kubeconfig has names for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    pub contexts: Vec<String>,
+    pub clusters: Vec<String>,
+    pub users: Vec<String>,
+}
+
 /// As whom a request is to be authorized, if not as who we are.
 #[derive(Debug, Clone, Default)]
 pub struct Impersonate {
@@ -64,11 +72,28 @@ impl Connection {
         Ok(own(Config::from_custom_kubeconfig(kubeconfig, &options).await?))
     }
 
-    fn kubeconfig(&self) -> Result<Kubeconfig, ClusterError> {
-        let found = match &self.kubeconfig {
+    /// The names that the kubeconfig has for contexts, clusters and users.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn names(&self) -> Result<Names, ClusterError> {
+        let found = self.read()?;
+        Ok(Names {
+            contexts: found.contexts.into_iter().map(|it| it.name).collect(),
+            clusters: found.clusters.into_iter().map(|it| it.name).collect(),
+            users: found.auth_infos.into_iter().map(|it| it.name).collect(),
+        })
+    }
+
+    fn read(&self) -> Result<Kubeconfig, ClusterError> {
+        Ok(match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path)?,
             None => Kubeconfig::read()?,
-        };
+        })
+    }
+
+    fn kubeconfig(&self) -> Result<Kubeconfig, ClusterError> {
+        let found = self.read()?;
         if found.current_context.is_none() && self.context.is_none() && self.server.is_none() {
             return Err(ClusterError::NoCluster);
         }

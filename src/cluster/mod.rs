@@ -21,7 +21,7 @@ mod error;
 #[cfg(test)]
 pub mod fake;
 
-pub use connection::{Connection, Impersonate};
+pub use connection::{Connection, Impersonate, Names};
 pub use error::ClusterError;
 
 /// How our own requests name themselves, so that they can be told apart in the log.
@@ -128,6 +128,23 @@ impl Cluster {
             + fmt::Debug,
     {
         self.pages(Api::namespaced(self.0.client.clone(), namespace), Some(labels))
+    }
+
+    /// The names of the first 500 objects of a kind.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked, or refuses.
+    pub fn names<K>(&self) -> Result<Vec<String>, ClusterError>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.0.client.clone());
+        let page = self.wait(async {
+            let params = ListParams::default().limit(500);
+            let page = api.list_metadata(&params).await;
+            page.map_err(|err| ClusterError::of(err, self.server()))
+        })?;
+        Ok(page.items.into_iter().filter_map(|it| it.metadata.name).collect())
     }
 
     fn pages<K>(&self, api: Api<K>, labels: Option<&str>) -> Result<Vec<K>, ClusterError>

@@ -5,6 +5,7 @@
 //! played once for all of them, `cluster` the programs to run.
 
 mod cluster;
+mod completion;
 mod doctor;
 mod fetch;
 mod nodes;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod completion;
 mod events;
 mod guide;
 mod sources;
