@@ -156,7 +156,8 @@ impl Pages {
 }
 
 /// A text in so many columns, with a mark where it was cut.
-fn cut(text: &str, width: usize) -> String {
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

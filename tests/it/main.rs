@@ -4,6 +4,7 @@
 
 mod completion;
 mod events;
+mod execs;
 mod guide;
 mod sources;
 mod tidy;

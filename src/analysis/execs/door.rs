@@ -42,6 +42,14 @@ impl Type {
     }
 }
 
+impl Type {
+    /// Whether clients open it by an upgrade, and fall back to another one if that fails.
+    pub(super) fn is_stream(self) -> bool {
+        use Type::{Attach, Cp, Exec, NodeAttach, NodeExec, NodePortForward, PortForward};
+        matches!(self, Exec | Attach | PortForward | Cp | NodeExec | NodeAttach | NodePortForward)
+    }
+}
+
 /// A door: what a request asked to be let into. What the log does not tell is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Door {

@@ -15,6 +15,7 @@ use crate::{
 
 pub mod change_event;
 mod door;
+mod live;
 mod mask;
 mod report;
 mod session;
@@ -23,7 +24,8 @@ mod tests;
 mod tool;
 
 pub use door::Type;
-pub use report::ExecSessionList;
+pub use live::{Live, Told};
+pub use report::{ExecSessionList, Item};
 pub use session::{Protocol, Session, State};
 
 use self::{
@@ -101,15 +103,9 @@ impl Analysis for ExecSessions {
 
     fn observe(&mut self, record: &Record<'_>) {
         self.latest = self.latest.max(record.stage_timestamp());
-        if !self.may_be_door(record) {
-            return;
+        if let Some((id, request)) = self.request(record) {
+            self.insert(id, request);
         }
-        let Some(event) = record.event() else { return };
-        let Some(door) = Door::of(&event) else { return };
-        let id = Id::of(&event);
-        let matches = self.question.filter.matches(record);
-        let request = Request::new(record.log(), Sighting::new(&event, door, matches));
-        self.insert(id, request);
     }
 
     fn merge(&mut self, other: Self) {
@@ -126,6 +122,18 @@ impl Analysis for ExecSessions {
 }
 
 impl ExecSessions {
+    /// The request that a record is a stage of, if it is one into a workload.
+    fn request(&self, record: &Record<'_>) -> Option<(Id, Request)> {
+        if !self.may_be_door(record) {
+            return None;
+        }
+        let event = record.event()?;
+        let door = Door::of(&event)?;
+        let matches = self.question.filter.matches(record);
+        let request = Request::new(record.log(), Sighting::new(&event, door, matches));
+        Some((Id::of(&event), request))
+    }
+
     fn insert(&mut self, id: Id, request: Request) {
         match self.requests.entry(id) {
             std::collections::hash_map::Entry::Occupied(mut it) => it.get_mut().merge(request),

@@ -65,7 +65,7 @@ impl ExecSessionList {
 }
 
 impl Item {
-    fn of(session: Session, shows_secrets: bool) -> Item {
+    pub(super) fn of(session: Session, shows_secrets: bool) -> Item {
         let given = |it: String| (!it.is_empty()).then_some(it);
         let duration = session.duration().map(|it| it as f64 / 1e6);
         let door = session.door;
@@ -98,6 +98,18 @@ impl Item {
             log: session.log,
             service: door.service,
         }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// The same, with how long it has lasted.
+    #[must_use]
+    pub fn lasting(mut self, now: Timestamp) -> Item {
+        let micros = self.start_time.map(|it| now.0.saturating_sub(it.0).max(0));
+        self.duration = micros.map(|it| it as f64 / 1e6);
+        self
     }
 
     fn row(&self, n_times: usize, longest: Option<f64>) -> Vec<Cell> {
@@ -213,26 +225,6 @@ impl Report for ExecSessionList {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let column = Column::text;
-        let columns = vec![
-            column("START"),
-            Column::number("DURATION"),
-            column("USER"),
-            column("TYPE"),
-            column("POD"),
-            column("CONTAINER"),
-            column("TTY"),
-            column("STATE"),
-            column("COMMAND").shrinking(),
-            column("BY").wide(),
-            column("FROM").wide(),
-            column("TOOL").wide(),
-            column("PROTOCOL").wide(),
-            column("NODE").wide(),
-            column("ALLOWED-BY").wide().shrinking(),
-            column("AUDIT-IDS").wide(),
-            column("LOG").wide(),
-        ];
         let mut rows = Vec::new();
         let mut rest = self.items.as_slice();
         while let Some(first) = rest.first() {
@@ -249,8 +241,40 @@ impl Report for ExecSessionList {
             rows.push(first.row(burst.len(), longest));
             rest = others;
         }
-        vec![Table { columns, rows }]
+        vec![Table { columns: columns(), rows }]
     }
+}
+
+impl ExecSessionList {
+    /// The table with a row for each, also of those that are alike.
+    #[must_use]
+    pub fn rows(&self) -> Table {
+        let rows = self.items.iter().map(|it| it.row(1, it.duration)).collect();
+        Table { columns: columns(), rows }
+    }
+}
+
+fn columns() -> Vec<Column> {
+    let column = Column::text;
+    vec![
+        column("START"),
+        Column::number("DURATION"),
+        column("USER"),
+        column("TYPE"),
+        column("POD"),
+        column("CONTAINER"),
+        column("TTY"),
+        column("STATE"),
+        column("COMMAND").shrinking(),
+        column("BY").wide(),
+        column("FROM").wide(),
+        column("TOOL").wide(),
+        column("PROTOCOL").wide(),
+        column("NODE").wide(),
+        column("ALLOWED-BY").wide().shrinking(),
+        column("AUDIT-IDS").wide(),
+        column("LOG").wide(),
+    ]
 }
 
 #[cfg(test)]

@@ -110,6 +110,20 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Whether it is known to be received and no more.
+    pub(super) fn is_only_received(&self) -> bool {
+        self.last.stage == Stage::RequestReceived
+    }
+
+    /// Whether no later stage comes. A failed authentication has one stage, the answer's start.
+    pub(super) fn is_over(&self) -> bool {
+        let Sighting { stage, code, user, .. } = &self.last;
+        matches!(stage, Stage::ResponseComplete | Stage::Panic)
+            || *code == Some(401) && user.username.is_empty()
+    }
+}
+
 /// How a session's bytes travelled; certain only after an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -172,7 +186,7 @@ pub struct Session {
 }
 
 impl Session {
-    fn of(id: Id, request: Request) -> Session {
+    pub(super) fn of(id: Id, request: Request) -> Session {
         let Request { log, first_seen, started, last } = request;
         // If the client left before an answer was written, the API server makes one up.
         // Source: `apiserver/pkg/endpoints/filters/audit.go`.
@@ -224,8 +238,31 @@ impl Session {
             && self.end_time.is_none_or(|end| other.end_time.is_some_and(|it| it <= end))
     }
 
+    /// Whether it is a try over WebSocket that failed.
+    pub(super) fn may_fall_back(&self) -> bool {
+        let is_refused = matches!(self.state, State::Denied | State::Failed);
+        self.verb == "get" && is_refused && self.door.kind.is_stream()
+    }
+
+    /// Whether it may be the same attempt again over SPDY.
+    pub(super) fn may_be_fallback(&self) -> bool {
+        self.verb == "create" && self.door.kind.is_stream()
+    }
+
+    /// What a try and its fallback have in common.
+    pub(super) fn way(&self) -> Way {
+        [self.user.username.clone(), self.effective_user().username.clone(), self.uri.clone()]
+    }
+
+    /// Makes it one attempt with the try before it.
+    pub(super) fn follow(&mut self, first: &Session) {
+        self.audit_ids.splice(0..0, first.audit_ids.iter().cloned());
+        self.start_time = first.start_time;
+        self.matches |= first.matches;
+    }
+
     /// Whether `next` is the same attempt again over SPDY, after WebSocket failed.
-    fn is_before_fallback(&self, next: &Session) -> bool {
+    pub(super) fn is_before_fallback(&self, next: &Session) -> bool {
         let (Some(end), Some(start)) = (self.end_time.or(self.start_time), next.start_time) else {
             return false;
         };
@@ -233,8 +270,11 @@ impl Session {
     }
 }
 
+/// The users and the URI of a request.
+pub(super) type Way = [String; 3];
+
 /// The longest pause before a fallback, in microseconds.
-const FALLBACK: i64 = 2_000_000;
+pub(super) const FALLBACK: i64 = 2_000_000;
 
 fn state(stage: Stage, code: Option<i64>) -> State {
     match (stage, code) {
@@ -303,35 +343,18 @@ fn without_repeats(sessions: Vec<Session>) -> Vec<Session> {
 
 fn with_fallbacks(sessions: Vec<Session>) -> Vec<Session> {
     let mut kept: Vec<Option<Session>> = Vec::with_capacity(sessions.len());
-    let mut failed: HashMap<[String; 3], VecDeque<usize>> = HashMap::new();
+    let mut failed: HashMap<Way, VecDeque<usize>> = HashMap::new();
     for mut session in sessions {
-        let is_stream = matches!(
-            session.door.kind,
-            Type::Exec
-                | Type::Attach
-                | Type::PortForward
-                | Type::Cp
-                | Type::NodeExec
-                | Type::NodeAttach
-                | Type::NodePortForward
-        );
-        let who = |it: &Person| it.username.clone();
-        let key = || [who(&session.user), who(session.effective_user()), session.uri.clone()];
-        let is_refused = matches!(session.state, State::Denied | State::Failed);
-        if is_stream && session.verb == "get" && is_refused {
-            failed.entry(key()).or_default().push_back(kept.len());
-        } else if is_stream
-            && session.verb == "create"
-            && let Some(tries) = failed.get_mut(&key())
+        if session.may_fall_back() {
+            failed.entry(session.way()).or_default().push_back(kept.len());
+        } else if session.may_be_fallback()
+            && let Some(tries) = failed.get_mut(&session.way())
         {
             // Sessions come by start, so a try that is too old for this one is for all others.
             while let Some(at) = tries.pop_front() {
                 let first = kept[at].take_if(|it| it.is_before_fallback(&session));
-                if let Some(mut first) = first {
-                    first.audit_ids.append(&mut session.audit_ids);
-                    session.audit_ids = first.audit_ids;
-                    session.start_time = first.start_time;
-                    session.matches |= first.matches;
+                if let Some(first) = first {
+                    session.follow(&first);
                     break;
                 }
             }

@@ -145,7 +145,7 @@ fn recorded_commands_are_shown_as_they_are() {
 }
 
 /// Times are seconds of one minute.
-fn event(
+pub(super) fn event(
     id: &str,
     user: &str,
     verb: &str,
@@ -182,9 +182,9 @@ fn check(lines: &[(&str, String)], expected: &str) {
     assert_eq!(shown(&Question::default(), lines), expected);
 }
 
-const RECEIVED: &str = "RequestReceived";
-const STARTED: &str = "ResponseStarted";
-const COMPLETE: &str = "ResponseComplete";
+pub(super) const RECEIVED: &str = "RequestReceived";
+pub(super) const STARTED: &str = "ResponseStarted";
+pub(super) const COMPLETE: &str = "ResponseComplete";
 
 #[test]
 fn stages() {

@@ -19,8 +19,22 @@ use crate::{
     pipeline,
 };
 
+mod follow;
+
 /// Show who was inside which container, when, for how long, and what they ran
+///
+/// With --follow each session is a line when it starts and one when it ends; on a terminal those that
+/// are open stay at the bottom.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Who was inside a container in the last hour
+  kubectl audit execs --since 1h
+
+  # Shells that lasted longer than five minutes
+  kubectl audit execs --interactive --longer-than 5m tests/data/execs/audit.log.gz
+
+  # Watch sessions as they are opened and closed
+  kubectl audit execs -f --since 10m")]
 pub struct Args {
     /// Sessions of this type; several with commas
     #[arg(long = "type", value_enum, value_name = "TYPE", value_delimiter = ',')]
@@ -69,6 +83,14 @@ struct ShapeArgs {
     quiet: bool,
 }
 
+impl ShapeArgs {
+    fn split(self) -> (Shape, OutputArgs) {
+        let ShapeArgs { output: shape, no_headers, timezone, color, quiet } = self;
+        let output = if let Shape::Usual(format) = shape { format } else { Format::Jsonl };
+        (shape, OutputArgs { output, no_headers, timezone, color, quiet })
+    }
+}
+
 /// A format of every command, or the one of this command alone.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
@@ -93,9 +115,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     };
     warn_of_unknown_keys(projection.keys(), &mut io::stderr());
     let sessions = ExecSessions::new(question, &mut projection);
-    let ShapeArgs { output: shape, no_headers, timezone, color, quiet } = args.output;
-    let format = if let Shape::Usual(format) = shape { format } else { Format::Jsonl };
-    let output = OutputArgs { output: format, no_headers, timezone, color, quiet };
+    let (shape, output) = args.output.split();
+    if args.source.follow {
+        return follow::run(&args.source, shape, &output, &projection, sessions, out);
+    }
     // What started before the window and still lasts left its only trace before it.
     let sources = args.source.sources(Window::default())?;
     let all = Filter::default();

@@ -1,0 +1,257 @@
+//! `kubectl audit execs --follow`
+
+use std::{
+    io::{self, Write},
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::{
+        Error, Exit,
+        args::{OutputArgs, SourceArgs, summary},
+        exit,
+        filter_args::now,
+    },
+    Shape, lines,
+};
+use crate::{
+    analysis::{
+        Analysis,
+        execs::{ExecSessionList, ExecSessions, Item, Live, Told, change_event::ChangeEvent},
+    },
+    decode::{InputSummary, Projection, Record},
+    event::Timestamp,
+    filter::{Filter, Window},
+    output::{self, Format, Look, csv, table},
+    pipeline::{self, Watcher},
+    report::Table,
+};
+
+pub fn run(
+    source: &SourceArgs,
+    shape: Shape,
+    output: &OutputArgs,
+    projection: &Projection,
+    sessions: ExecSessions,
+    out: &mut dyn Write,
+) -> Result<Exit, Error> {
+    // What started before the window and still lasts left its only trace before it.
+    let (followed, sources) = source.followed(Window::default())?;
+    let (reading, all) = (source.reading(), Filter::default());
+    if let Shape::Usual(format @ (Format::Json | Format::Yaml)) = shape {
+        let mut whole = Whole(sessions);
+        let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut whole);
+        let exit = sources.exit(&mut folded, output)?;
+        output::write(&whole.0.finish(), Some(&folded.input), format, &output.look(), out)?;
+        summary(&folded.input, output, out)?;
+        return Ok(exit);
+    }
+    let mut watch = Watch {
+        live: Live::new(sessions),
+        now: now(),
+        screen: Screen::new(shape, output, out),
+        result: Ok(()),
+    };
+    let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut watch);
+    let Watch { live, mut screen, result, .. } = watch;
+    result?;
+    screen.tell(live.finish(now()))?;
+    screen.out.flush()?;
+    let exit = sources.exit(&mut folded, output)?;
+    summary(&folded.input, output, screen.out)?;
+    Ok(exit)
+}
+
+/// A document has an end: it is written when the reading ends.
+struct Whole(ExecSessions);
+
+impl Watcher for Whole {
+    fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
+        self.0.observe(record);
+        ControlFlow::Continue(())
+    }
+
+    fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn note(&mut self, note: &str) {
+        exit::note(note);
+    }
+}
+
+/// Tells of sessions as they start and end.
+struct Watch<'o> {
+    live: Live,
+    /// As of the last pause, at most a second ago.
+    now: Timestamp,
+    screen: Screen<'o>,
+    result: io::Result<()>,
+}
+
+impl Watcher for Watch<'_> {
+    fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
+        self.live.observe(record, self.now);
+        ControlFlow::Continue(())
+    }
+
+    fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
+        self.now = now();
+        let told = self.live.drain(self.now);
+        self.result = self.screen.show(told, &self.live, self.now);
+        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn note(&mut self, note: &str) {
+        // The next pause draws it again, below the note.
+        self.result = self.screen.erase();
+        exit::note(note);
+    }
+}
+
+/// How often the running times are drawn anew.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What is written: lines one below the other, and on a terminal the open sessions below them.
+struct Screen<'o> {
+    shape: Shape,
+    look: Look,
+    out: &'o mut dyn Write,
+    /// The columns, from the first rows on.
+    pages: Option<table::Pages>,
+    has_header: bool,
+    /// Lines of the open sessions that were drawn, and when.
+    drawn: usize,
+    at: Option<Instant>,
+}
+
+impl<'o> Screen<'o> {
+    fn new(shape: Shape, output: &OutputArgs, out: &'o mut dyn Write) -> Screen<'o> {
+        let look = output.look();
+        Screen { shape, look, out, pages: None, has_header: false, drawn: 0, at: None }
+    }
+
+    /// Whether open sessions have a place of their own, and are no lines of the others.
+    fn is_live(&self) -> bool {
+        matches!(self.shape, Shape::Usual(Format::Table | Format::Wide))
+            && self.look.width.is_some()
+    }
+
+    fn show(&mut self, told: Vec<Told>, live: &Live, now: Timestamp) -> io::Result<()> {
+        let is_still = told.is_empty() && self.at.is_some_and(|it| it.elapsed() < TICK);
+        if is_still {
+            return Ok(());
+        }
+        self.tell(told)?;
+        if self.is_live() {
+            self.erase()?;
+            self.draw(live.open(), now)?;
+        }
+        self.at = Some(Instant::now());
+        self.out.flush()
+    }
+
+    fn tell(&mut self, told: Vec<Told>) -> io::Result<()> {
+        let is_live = self.is_live();
+        let items = |is_wanted: fn(&Told) -> bool| {
+            told.into_iter().filter(is_wanted).map(|it| it.item).collect::<Vec<Item>>()
+        };
+        match self.shape {
+            // It tells neither state nor end, so once is enough.
+            Shape::ChangeEvent => {
+                lines(items(|it| it.is_first).iter().map(ChangeEvent::from), self.out)
+            }
+            Shape::Usual(Format::Table | Format::Wide) if is_live => {
+                let ended = items(|it| !it.item.is_open());
+                if ended.is_empty() { Ok(()) } else { self.erase().and_then(|()| self.rows(ended)) }
+            }
+            Shape::Usual(Format::Table | Format::Wide) => self.rows(items(|_| true)),
+            Shape::Usual(Format::Csv) => self.csv(items(|_| true)),
+            Shape::Usual(_) => lines(items(|_| true).iter(), self.out),
+        }
+    }
+
+    fn rows(&mut self, items: Vec<Item>) -> io::Result<()> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let rows = self.cells(ExecSessionList { items }.rows());
+        let Some(pages) = &mut self.pages else { return Ok(()) };
+        pages.header(self.out)?;
+        pages.write(rows.into_iter(), self.out)
+    }
+
+    /// Rows as text, in the columns that the first of them settle.
+    fn cells(&mut self, table: Table) -> Vec<Vec<String>> {
+        let is_wide = matches!(self.shape, Shape::Usual(Format::Wide));
+        let shown: Vec<bool> = table.columns.iter().map(|it| is_wide || !it.is_wide).collect();
+        let zone = &self.look.timezone;
+        let texts = |row: Vec<_>| {
+            let cells = row.iter().zip(&shown).filter(|(_, is_shown)| **is_shown);
+            cells.map(|(cell, _)| table::show(cell, zone)).collect()
+        };
+        let rows: Vec<Vec<String>> = table.rows.into_iter().map(texts).collect();
+        if self.pages.is_none() {
+            let columns: Vec<_> =
+                table.columns.into_iter().filter(|it| is_wide || !it.is_wide).collect();
+            let look = Look { width: self.look.width.filter(|_| !is_wide), ..self.look.clone() };
+            let mut widths = table::Widths::new(&columns, &look);
+            rows.iter().for_each(|it| widths.add(it));
+            let widths = widths.fit(look.width);
+            self.pages = Some(table::Pages { columns, widths, look, has_header: false });
+        }
+        rows
+    }
+
+    fn csv(&mut self, items: Vec<Item>) -> io::Result<()> {
+        let table = ExecSessionList { items }.rows();
+        let look =
+            Look { no_headers: self.look.no_headers || self.has_header, ..self.look.clone() };
+        self.has_header |= !table.rows.is_empty();
+        if table.rows.is_empty() { Ok(()) } else { csv::write(&table, &look, self.out) }
+    }
+
+    /// Takes the open sessions off the terminal.
+    fn erase(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.drawn) {
+            0 => Ok(()),
+            // Up to the first of their lines, and nothing below.
+            n => write!(self.out, "\x1b[{n}F\x1b[J"),
+        }
+    }
+
+    /// Draws the open sessions below all lines, with the time they have lasted.
+    fn draw(&mut self, open: Vec<Item>, now: Timestamp) -> io::Result<()> {
+        if open.is_empty() {
+            return Ok(());
+        }
+        let (width, height) = size();
+        let n_open = open.len();
+        // The last line stays free, so that nothing scrolls.
+        let n_rows = n_open.min(height.saturating_sub(3).max(1));
+        let latest = open.into_iter().skip(n_open - n_rows).map(|it| it.lasting(now)).collect();
+        let rows = self.cells(ExecSessionList { items: latest }.rows());
+        let Some(pages) = &mut self.pages else { return Ok(()) };
+        let mut text = Vec::new();
+        pages.header(self.out)?;
+        pages.write(rows.into_iter(), &mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        let hidden = n_open - n_rows;
+        let hidden =
+            if hidden > 0 { format!(", the latest {n_rows} of them:") } else { ":".to_owned() };
+        writeln!(self.out, "{}", table::cut(&format!("── {n_open} open{hidden}"), width))?;
+        self.drawn = 1;
+        for line in text.lines() {
+            writeln!(self.out, "{}", table::cut(line, width))?;
+            self.drawn += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Columns and lines of the terminal now: it may have changed.
+fn size() -> (usize, usize) {
+    terminal_size::terminal_size()
+        .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
+}
