@@ -3,7 +3,8 @@
 use std::{
     io::{self, IsTerminal, Write},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::tz::TimeZone;
@@ -111,6 +112,7 @@ impl SourceArgs {
     /// # Errors
     /// If nothing is left to read.
     pub fn sources(&self, window: Window) -> Result<Sources, Error> {
+        self.warn_of_user();
         let skip = if self.may_skip() { window } else { Window::default() };
         let Found { logs, notes, failed } = match self.paths.is_empty() {
             true => self.nodes.find(skip)?,
@@ -128,6 +130,7 @@ impl SourceArgs {
     /// # Errors
     /// If there is nothing to follow.
     pub fn followed(&self, window: Window) -> Result<(Followed, Sources), Error> {
+        self.warn_of_user();
         let since = window.since.and_then(Timestamp::to_jiff).filter(|_| self.may_skip());
         let (mut follows, mut failed) = (Vec::new(), Vec::new());
         if self.paths.is_empty() {
@@ -141,6 +144,7 @@ impl SourceArgs {
             } else if path.as_os_str() == "-" {
                 return Err(SourceError::Endless.into());
             } else {
+                note_of_rest(path);
                 follows.push(Follow::file(path, since));
             }
         }
@@ -150,6 +154,16 @@ impl SourceArgs {
         interrupt::stop(followed.stop())?;
         let is_strict = self.strict;
         Ok((followed, Sources { logs: Vec::new(), has_failed, is_strict, is_all: false }))
+    }
+
+    /// Other tools choose events by `--user`: a count of everything would look like an answer.
+    fn warn_of_user(&self) {
+        if let Some(user) = self.nodes.cluster.user.as_ref().filter(|_| !self.paths.is_empty()) {
+            exit::say(
+                "warning: `--user` is a user of the kubeconfig, and chooses no events of files",
+            );
+            exit::say(&format!("hint: `--subject {user}` chooses by user"));
+        }
     }
 
     pub fn reading(&self) -> Reading {
@@ -172,6 +186,19 @@ impl SourceArgs {
         !self.no_skip && !self.strict
     }
 }
+
+/// `-f FILE` names a file elsewhere: who waits at one that nobody writes to is told why.
+fn note_of_rest(path: &Path) {
+    let written = path.metadata().and_then(|it| it.modified()).ok();
+    let is_at_rest = written.and_then(|it| it.elapsed().ok()).is_some_and(|it| it > REST);
+    if is_at_rest {
+        let name = path.display();
+        exit::note(&format!("`{name}` is followed until Ctrl-C; without -f it is read once"));
+    }
+}
+
+/// An API server that audits writes more often than that.
+const REST: Duration = Duration::from_secs(60);
 
 /// The logs to read, and whether others are missing.
 #[derive(Debug)]

@@ -34,7 +34,10 @@ use crate::source::{
   kubectl audit fetch -o incident-17
 
   # What the last two hours need, compressed
-  kubectl audit fetch -o incident-17 --since 2h --compress")]
+  kubectl audit fetch -o incident-17 --since 2h --compress
+
+  # The log of one node, then a question to the copy
+  kubectl audit fetch -o incident-17 --node cp-1 && kubectl audit stats incident-17")]
 pub struct Args {
     /// Where to put the copies
     #[arg(short, long, value_name = "FOLDER", default_value = "audit-logs")]

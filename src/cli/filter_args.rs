@@ -28,6 +28,9 @@ pub struct FilterArgs {
     /// Requests in this namespace
     #[arg(short, long, value_name = "N")]
     pub namespace: Option<String>,
+    /// Requests in all namespaces, and those without one, as without --namespace; wins over it
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
     /// Requests by this user, or service account as NAMESPACE/NAME, also when impersonated
     #[arg(long, value_name = "NAME")]
     pub subject: Option<String>,
@@ -56,7 +59,7 @@ impl FilterArgs {
         if let Some(verb) = &self.verb {
             filter = filter.and(filter::verb(verb, projection));
         }
-        if let Some(namespace) = &self.namespace {
+        if let Some(namespace) = self.namespace.as_ref().filter(|_| !self.all_namespaces) {
             filter = filter.and(filter::namespace(namespace, projection));
         }
         if let Some(resource) = &self.resource {

@@ -13,6 +13,7 @@ mod execs;
 mod exit;
 mod fetch;
 mod filter_args;
+mod hints;
 mod interrupt;
 mod policy;
 mod progress;
@@ -23,7 +24,7 @@ mod version;
 
 pub use completion::answer;
 pub use exit::{Error, Exit, report};
-pub use usage::{parse, report_usage};
+pub use usage::{command, parse, report_usage};
 
 /// The plugin's name: `kubectl NAME`, and `kubectl-NAME` on the path.
 pub const NAME: &str = "audit";
@@ -33,6 +34,18 @@ pub const NAME: &str = "audit";
 /// Answers from Kubernetes audit logs.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-audit", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  # Who did what, in a log of this computer
+  kubectl audit stats -k user.username,verb examples/audit.log
+
+  # What was refused during the last hour, in this cluster
+  kubectl audit events --since 1h --code 403
+
+  # Who was inside which container
+  kubectl audit execs examples/audit.log
+
+  # How auditing is set up here
+  kubectl audit doctor")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,8 +53,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(alias = "exec")]
     Execs(execs::Args),
+    #[command(alias = "stat")]
     Stats(stats::Args),
+    #[command(alias = "event")]
     Events(events::Args),
     Fetch(fetch::Args),
     Doctor(doctor::Args),

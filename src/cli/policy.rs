@@ -40,15 +40,48 @@ enum Command {
     /// What a policy says of each recorded event: level, rule, stages left out
     ///
     /// One JSON object a line, in the order of the log.
+    #[command(after_help = EVALUATE)]
     Evaluate(LogArgs),
     /// What a policy would keep of a log: requests, events and bytes per rule
+    #[command(after_help = SIMULATE)]
     Simulate(LogArgs),
     /// The recorded events as a policy would have had them logged
     ///
     /// One JSON object a line. Events are dropped, levels lowered, bodies and managed fields removed; a
     /// body that was not recorded is never invented.
+    #[command(after_help = FILTER)]
     Filter(LogArgs),
 }
+
+const EVALUATE: &str = "Examples:
+  # Which rule catches each request
+  kubectl audit policy evaluate examples/policy.yaml examples/audit.log
+
+  # Which requests no rule catches
+  kubectl audit policy evaluate examples/policy.yaml examples/audit.log | jq 'select(.rule < 0)'
+
+  # Of the log on the nodes
+  kubectl audit policy evaluate examples/policy.yaml --since 10m";
+
+const SIMULATE: &str = "Examples:
+  # How much smaller the log would be
+  kubectl audit policy simulate examples/policy.yaml examples/audit.log
+
+  # By rule, with more columns
+  kubectl audit policy simulate examples/policy.yaml examples/audit.log -o wide
+
+  # What is left of the requests that were refused
+  kubectl audit policy simulate examples/policy.yaml --code 403 examples/audit.log";
+
+const FILTER: &str = "Examples:
+  # The log as this policy would have made it
+  kubectl audit policy filter examples/policy.yaml examples/audit.log > smaller.log
+
+  # How many whole answers are left in it
+  kubectl audit policy filter examples/policy.yaml examples/audit.log | grep -c RequestResponse
+
+  # What it keeps of deletions
+  kubectl audit policy filter examples/policy.yaml --verb delete examples/audit.log";
 
 /// A policy, and the recorded events to apply it to.
 #[derive(Debug, clap::Args)]

@@ -2,12 +2,9 @@
 
 use std::{ffi::OsString, io::Write, path::Path, process::ExitCode};
 
-use clap::{
-    Command, CommandFactory, FromArgMatches,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{Command, CommandFactory, FromArgMatches, error::ContextKind};
 
-use super::Cli;
+use super::{Cli, hints::hint};
 
 /// Reads the command line; usage and examples print the name it was called by.
 ///
@@ -16,8 +13,13 @@ use super::Cli;
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     let name = args.first().map_or_else(|| "kubectl audit".to_owned(), |it| called(it.as_ref()));
-    let command = named(Cli::command(), &name).bin_name(name);
-    Cli::from_arg_matches_mut(&mut command.try_get_matches_from(args)?)
+    Cli::from_arg_matches_mut(&mut command(&name).try_get_matches_from(args)?)
+}
+
+/// The whole command line, as a program of this name shows it: for man pages and for tests.
+#[must_use]
+pub fn command(name: &str) -> Command {
+    named(Cli::command(), name).bin_name(name.to_owned())
 }
 
 /// As kubectl finds plugins: `kubectl-audit_log` is `kubectl audit-log`. Any other name is itself.
@@ -30,11 +32,14 @@ fn called(program: &Path) -> String {
     }
 }
 
-/// The examples with this name.
+/// kubectl's order: what it does, how it is called, examples, flags.
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+
+/// The examples with this name, before the flags.
 fn named(command: Command, name: &str) -> Command {
     let examples = command.get_after_help().map(|it| it.to_string().replace("kubectl audit", name));
     let command = match examples {
-        Some(examples) => command.after_help(examples),
+        Some(examples) => command.after_help(examples).help_template(TEMPLATE),
         None => command,
     };
     command.mut_subcommands(|it| named(it, name))
@@ -46,6 +51,8 @@ pub fn report_usage(mut err: clap::Error) -> ExitCode {
     if hint.is_some() {
         // The nearest spelling is another thing than what was meant.
         err.remove(ContextKind::SuggestedArg);
+        err.remove(ContextKind::SuggestedSubcommand);
+        err.remove(ContextKind::SuggestedValue);
         err.remove(ContextKind::Usage);
     }
     let _ = err.print();
@@ -53,26 +60,6 @@ pub fn report_usage(mut err: clap::Error) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "hint: {hint}");
     }
     ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
-}
-
-/// What flags of similar tools are called here.
-fn hint(err: &clap::Error) -> Option<&'static str> {
-    let Some(ContextValue::String(flag)) = err.get(ContextKind::InvalidArg) else { return None };
-    if err.kind() != ErrorKind::UnknownArgument {
-        return None;
-    }
-    Some(match flag.as_str() {
-        "--by" | "--group-by" => "`-k KEY` counts by a key, such as `-k user.username,verb`",
-        "--filter-user" | "--username" | "--by-user" => "`--subject NAME` chooses by user",
-        "--file" | "--filename" | "--input" => "files and folders are given without a flag",
-        "--from" | "--start" | "--since-time" | "--after" => {
-            "`--since` takes a time or a duration back from now"
-        }
-        "--to" | "--end" | "--before" => "`--until` takes a time or a duration back from now",
-        "--format" => "`-o` chooses the format",
-        "--tail" => "`events --reverse --limit N` prints the newest N events",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -103,19 +90,62 @@ mod tests {
         assert!(!help.contains("kubectl audit "), "{help}");
     }
 
-    #[test]
-    fn help_fits() {
-        for command in Cli::command().get_subcommands() {
-            let help = error(&format!("kubectl-audit {} --help", command.get_name())).to_string();
-            assert!(help.lines().all(|it| it.chars().count() <= 100), "{help}");
+    /// Every command that does something, with the words that lead to it.
+    fn leaves(command: &Command, path: &str, each: &mut impl FnMut(&Command, &str)) {
+        let below = command.get_subcommands().filter(|it| it.get_name() != "help");
+        let below: Vec<_> = below.collect();
+        for it in &below {
+            leaves(it, &format!("{path} {}", it.get_name()), each);
+        }
+        if below.is_empty() {
+            each(command, path);
         }
     }
 
     #[test]
-    fn habits_of_others() {
-        assert!(hint(&error("x stats --by verb")).is_some_and(|it| it.contains("-k KEY")));
-        assert!(hint(&error("x events --username ann")).is_some_and(|it| it.contains("--subject")));
-        assert_eq!(hint(&error("x events --nonsense")), None);
+    fn help_fits() {
+        leaves(&Cli::command(), "kubectl-audit", &mut |_, path| {
+            for flag in ["-h", "--help"] {
+                let help = error(&format!("{path} {flag}")).to_string();
+                let wide = help.lines().find(|it| it.chars().count() > 100);
+                assert_eq!(wide, None, "{path} {flag}");
+            }
+        });
+    }
+
+    #[test]
+    fn every_command_has_three_examples_that_can_be_read() {
+        leaves(&Cli::command(), "kubectl audit", &mut |command, path| {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            // Longer ones would be broken in the middle.
+            assert!(examples.lines().all(|it| it.chars().count() <= 100), "{examples}");
+            let calls: Vec<&str> = examples.lines().filter_map(call).collect();
+            assert!(calls.len() >= 3, "`{path}` has {} examples", calls.len());
+            for line in calls {
+                assert!(line.starts_with(path), "{line}");
+                let words = shlex::split(line).expect("quotes are closed");
+                let words = words.into_iter().skip(1).map(OsString::from);
+                assert!(parse(words).is_ok(), "{line}");
+            }
+        });
+    }
+
+    /// Our part of a line of a shell: not what it is piped to, nor where its output goes.
+    fn call(line: &str) -> Option<&str> {
+        if line.trim_start().starts_with('#') {
+            return None;
+        }
+        let line = &line[line.find("kubectl audit ")?..];
+        let line = line.split(" | ").next()?.split(" > ").next()?.split(" && ").next()?;
+        Some(line.trim_end_matches(')'))
+    }
+
+    #[test]
+    fn near_words() {
+        let text = error("x evnts").to_string();
+        assert!(text.contains("events") && text.contains("similar"), "{text}");
+        let text = error("x stats --latenci").to_string();
+        assert!(text.contains("--latency"), "{text}");
         assert_eq!(error("x evnts").exit_code(), 2);
     }
 }

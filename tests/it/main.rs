@@ -6,5 +6,7 @@ mod completion;
 mod events;
 mod execs;
 mod guide;
+mod help;
 mod sources;
+mod support;
 mod tidy;

@@ -25,6 +25,15 @@ use report::{AuditSetup, Finding, Flag, Metric, ServerSetup};
 ///
 /// Reads only. Exit status 1 if something was found.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Of the current cluster
+  kubectl audit doctor
+
+  # Of another one, as somebody else
+  kubectl audit doctor --context staging --as auditor
+
+  # Only what was found, for a script
+  kubectl audit doctor -o json | jq -r '.findings[].id'")]
 pub struct Args {
     #[command(flatten)]
     nodes: NodeArgs,

@@ -34,7 +34,10 @@ mod follow;
   kubectl audit execs --interactive --longer-than 5m tests/data/execs/audit.log.gz
 
   # Watch sessions as they are opened and closed
-  kubectl audit execs -f --since 10m")]
+  kubectl audit execs -f --since 10m
+
+  # Who tried and was refused
+  kubectl audit execs --state denied examples/audit.log")]
 pub struct Args {
     /// Sessions of this type; several with commas
     #[arg(long = "type", value_enum, value_name = "TYPE", value_delimiter = ',')]

@@ -19,10 +19,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # Would the API server start with it, and what would it not log?
-  kubectl audit policy check tests/data/policy/policies/p04-docs-example.yaml
+  kubectl audit policy check examples/policy.yaml
 
   # As an older API server
-  kubectl audit policy check --kube-version 1.30 tests/data/policy/policies/p07-wildcard-resources.yaml")]
+  kubectl audit policy check --kube-version 1.30 examples/policy.yaml
+
+  # Only what is wrong, for a script
+  kubectl audit policy check -o json examples/policy.yaml | jq '.files[].findings'")]
 pub struct Args {
     /// Policies
     #[arg(value_name = "FILE", required = true)]
