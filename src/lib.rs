@@ -36,5 +36,6 @@ pub mod filter;
 pub mod output;
 pub mod pipeline;
 pub mod policy;
+pub mod rbac;
 pub mod report;
 pub mod source;

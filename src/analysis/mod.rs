@@ -1,5 +1,6 @@
 //! Questions to events. Each is a fold with a law, so files can be read in parts and in parallel.
 
+pub mod access;
 pub mod execs;
 pub mod simulation;
 pub mod stats;

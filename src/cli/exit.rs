@@ -46,6 +46,10 @@ pub enum Error {
     NotOnPath(String),
     #[error("cannot write into `{folder}`")]
     Install { folder: String, source: std::io::Error },
+    #[error("cannot read `{name}`")]
+    RbacFile { name: String, source: std::io::Error },
+    #[error("no role and no binding in `{name}`")]
+    NoRbac { name: String },
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -64,6 +68,11 @@ impl Error {
             Error::NotOnPath(_) | Error::Install { .. } => {
                 Some("name a folder of PATH: `completion install FOLDER`".to_owned())
             }
+            Error::NoRbac { .. } => Some(
+                "`kubectl get clusterroles,roles,clusterrolebindings,rolebindings,serviceaccounts -A -o json` makes such a file"
+                    .to_owned(),
+            ),
+            Error::RbacFile { .. } => None,
             Error::Output(_) => None,
         }
     }

@@ -17,6 +17,8 @@ mod hints;
 mod interrupt;
 mod policy;
 mod progress;
+mod rbac;
+mod rbac_args;
 mod stats;
 mod summary;
 mod usage;
@@ -63,6 +65,7 @@ enum Command {
     Doctor(doctor::Args),
     Policy(policy::Args),
     Completion(completion::Args),
+    Rbac(rbac::Args),
     Version(version::Args),
 }
 
@@ -79,6 +82,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Fetch(args) => fetch::run(args, out),
         Command::Policy(args) => policy::run(args, out),
         Command::Completion(args) => completion::run(&args, out),
+        Command::Rbac(args) => rbac::run(args, out),
         Command::Version(args) => version::run(&args, out),
     }
 }

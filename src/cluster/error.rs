@@ -25,6 +25,8 @@ pub enum ClusterError {
     Unreachable { server: String, reason: String },
     #[error("no answer from `{server}` within {} s", timeout.as_secs_f32())]
     Timeout { server: String, timeout: Duration },
+    #[error("the answer of `{server}` cannot be read")]
+    Broken { server: String, source: io::Error },
     #[error("the API server refuses: {message}")]
     Forbidden { message: String },
     #[error("the API server answers {code}: {message}")]
@@ -75,7 +77,9 @@ impl ClusterError {
             ClusterError::Certificate { .. } => {
                 "name the right authority with --certificate-authority, or the name in the certificate with --tls-server-name"
             }
-            ClusterError::Unreachable { .. } | ClusterError::Timeout { .. } => {
+            ClusterError::Unreachable { .. }
+            | ClusterError::Timeout { .. }
+            | ClusterError::Broken { .. } => {
                 "check the network and proxy settings (`kubectl get --raw /readyz`); --request-timeout sets how long to wait"
             }
             ClusterError::Forbidden { .. }

@@ -39,6 +39,23 @@ pub fn each(
     filter: &Filter,
     take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Folded<()> {
+    let copy = |record: &Record<'_>, text: &mut Vec<u8>| text.extend_from_slice(record.line());
+    map(logs, reading, projection, filter, &copy, take)
+}
+
+/// As [`each`], but what is given to `take` is what `line` makes of an event, by the threads that
+/// read: it appends to a text, or nothing to leave the event out. Each thread has a clone of it.
+pub fn map<L>(
+    logs: &[Log],
+    reading: &Reading,
+    projection: &Projection,
+    filter: &Filter,
+    line: &L,
+    take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Folded<()>
+where
+    L: FnMut(&Record<'_>, &mut Vec<u8>) + Clone + Send,
+{
     let expanded = source::expand(logs.to_vec());
     let logs = &expanded.logs;
     let skip = reading.skip.filter(|_| filter.window != Window::default());
@@ -63,8 +80,8 @@ pub fn each(
             let (sender, receiver) = sync_channel(1);
             receivers.push(receiver);
             for _ in 0..threads {
-                let (sender, unique) = (sender.clone(), unique.as_ref());
-                workers.push(scope.spawn(move || log.work(&sender, reading, unique)));
+                let (sender, unique, line) = (sender.clone(), unique.as_ref(), line.clone());
+                workers.push(scope.spawn(move || log.work(&sender, reading, unique, line)));
             }
         }
         merge(receivers, take);
@@ -143,6 +160,7 @@ impl<'q> LogReader<'q> {
         sender: &SyncSender<Batch>,
         reading: &Reading,
         unique: Option<&Unique>,
+        mut line: impl FnMut(&Record<'_>, &mut Vec<u8>),
     ) -> Tally {
         let mut worker = Worker::new(self.projection, reading, unique).until(self.stop);
         while let Some((number, task)) = self.next() {
@@ -151,7 +169,11 @@ impl<'q> LogReader<'q> {
                 if !self.filter.matches(record) {
                     return;
                 }
-                batch.text.extend_from_slice(record.line());
+                let before = batch.text.len();
+                line(record, &mut batch.text);
+                if batch.text.len() == before {
+                    return;
+                }
                 batch.lines.push((batch.text.len(), record.stage_timestamp()));
                 if batch.text.len() >= BATCH {
                     self.hand_over(number, std::mem::take(&mut batch), sender);

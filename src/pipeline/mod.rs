@@ -12,7 +12,7 @@ mod tally;
 mod unique;
 mod worker;
 
-pub use each::each;
+pub use each::{each, map};
 pub use fold::{Folded, Reading, fold};
 pub use follow::{Followed, Stop, Watcher, follow};
 pub use progress::Progress;

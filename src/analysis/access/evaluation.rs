@@ -1,0 +1,379 @@
+//! A planned RBAC, tried on recorded requests: per subject what would break and what would open.
+
+use std::{borrow::Cow, cmp::Reverse, collections::HashMap};
+
+use serde::Serialize;
+
+use super::{Requests, requests::Request};
+use crate::{
+    analysis::Analysis,
+    decode::{Projection, Record},
+    event::{Attributes, Target},
+    rbac::{GrantName, MASTERS, Snapshot, Subject, is_master, subject::Kind},
+    report::{Cell, Column, Report, Table},
+};
+
+/// What RBAC says of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    pub allowed: bool,
+    /// Why, where no grant says it.
+    pub reason: Option<&'static str>,
+    /// Every binding that allows it.
+    pub grants: Vec<GrantName>,
+    /// `allow` or `forbid`, as the API server decided then.
+    pub recorded: Option<String>,
+}
+
+/// What RBAC does not decide is said, not guessed.
+const ELSEWHERE: &str = "not by RBAC: another authorizer allowed it";
+const NODE: &str = "not by RBAC: the Node authorizer may allow it";
+const NOBODY: &str = "not authenticated";
+
+impl Verdict {
+    pub fn of(snapshot: &Snapshot, request: &Request<'_>) -> Verdict {
+        let attributes = request.attributes();
+        let recorded = (!request.decision.is_empty()).then(|| request.decision.to_string());
+        if is_master(attributes.user) {
+            return Verdict { allowed: true, reason: Some(MASTERS), grants: Vec::new(), recorded };
+        }
+        let grants: Vec<_> = snapshot.grants(&attributes).iter().map(|it| it.name()).collect();
+        let allowed = !grants.is_empty();
+        let reason = (!allowed).then(|| why_not(request)).flatten();
+        Verdict { allowed, reason, grants, recorded }
+    }
+}
+
+fn why_not(request: &Request<'_>) -> Option<&'static str> {
+    if request.user.username.is_empty() && request.decision.is_empty() {
+        Some(NOBODY)
+    } else if request.is_allowed_elsewhere() {
+        Some(ELSEWHERE)
+    } else if matches!(Kind::of(&request.user.username), Kind::Node(_)) {
+        Some(NODE)
+    } else {
+        None
+    }
+}
+
+/// What the planned RBAC is compared with.
+#[derive(Debug, Clone, Copy)]
+pub enum Against<'s> {
+    /// What the API server decided then.
+    Recorded,
+    Snapshot(&'s Snapshot),
+}
+
+/// Judges each request twice and counts where the answers differ.
+#[derive(Debug, Clone)]
+pub struct Evaluation<'s> {
+    snapshot: &'s Snapshot,
+    against: Against<'s>,
+    requests: Requests,
+    subjects: HashMap<String, Counts>,
+    /// Whether it is allowed, by what was asked; the same is asked again and again.
+    answers: HashMap<Vec<u8>, (bool, bool)>,
+}
+
+/// Answers kept; there are few, and an attacker may ask many.
+const MAX_ANSWERS: usize = 100_000;
+
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    requests: u64,
+    allowed: u64,
+    elsewhere: u64,
+    changes: HashMap<What, Changed>,
+}
+
+/// What changes: the requests are told by kind, not one by one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct What {
+    change: Change,
+    verb: String,
+    target: String,
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Changed {
+    requests: u64,
+    /// The smallest URI, so that it does not depend on the order.
+    example: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Allowed before, refused now.
+    Breaks,
+    /// Refused before, allowed now.
+    Opens,
+}
+
+impl Change {
+    fn as_str(self) -> &'static str {
+        match self {
+            Change::Breaks => "breaks",
+            Change::Opens => "opens",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RbacEvaluation {
+    pub items: Vec<SubjectChanges>,
+}
+
+/// What the change means for one subject.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubjectChanges {
+    pub subject: Subject,
+    pub requests: u64,
+    /// By the RBAC that is tried.
+    pub allowed: u64,
+    pub breaks: u64,
+    pub opens: u64,
+    /// Allowed by another authorizer, and not by RBAC: a change of RBAC does not matter to them.
+    pub not_by_rbac: u64,
+    pub changes: Vec<ChangedRequests>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChangedRequests {
+    pub change: Change,
+    pub verb: String,
+    /// As in `deployments/scale.apps`, or a path.
+    pub resource: String,
+    pub namespace: Option<String>,
+    pub requests: u64,
+    /// The URI of one of them.
+    pub example: String,
+}
+
+impl<'s> Evaluation<'s> {
+    pub fn new(
+        snapshot: &'s Snapshot,
+        against: Against<'s>,
+        projection: &mut Projection,
+    ) -> Evaluation<'s> {
+        Evaluation {
+            snapshot,
+            against,
+            requests: Requests::new(projection),
+            subjects: HashMap::new(),
+            answers: HashMap::new(),
+        }
+    }
+
+    /// Before and now, by RBAC alone.
+    fn judge(&mut self, attributes: &Attributes<'_>) -> (bool, bool) {
+        let key = question(attributes);
+        if let Some(known) = self.answers.get(&key) {
+            return *known;
+        }
+        let before = match self.against {
+            Against::Recorded => false,
+            Against::Snapshot(it) => it.allows(attributes),
+        };
+        let answer = (before, self.snapshot.allows(attributes));
+        if self.answers.len() >= MAX_ANSWERS {
+            self.answers.clear();
+        }
+        self.answers.insert(key, answer);
+        answer
+    }
+}
+
+/// Everything that an answer depends on. Each part goes after its length: names hold anything.
+fn question(attributes: &Attributes<'_>) -> Vec<u8> {
+    let mut key = Vec::with_capacity(256);
+    let mut push = |part: &str| {
+        key.extend_from_slice(&part.len().to_le_bytes());
+        key.extend_from_slice(part.as_bytes());
+    };
+    push(&attributes.user.username);
+    push(attributes.verb);
+    match &attributes.target {
+        Target::Path(path) => push(path),
+        Target::Resource(it) => {
+            // A path has one part, so that a resource can never look like one.
+            [&it.api_group, &it.namespace, &it.resource, &it.subresource, &it.name]
+                .into_iter()
+                .for_each(|it| push(it));
+        }
+    }
+    attributes.user.groups.iter().for_each(|it| push(it));
+    key
+}
+
+/// As in `deployments/scale.apps`; a path as it is.
+pub fn resource_name(target: &Target<'_>) -> String {
+    match target {
+        Target::Path(path) => path.to_string(),
+        Target::Resource(it) => {
+            let mut name = it.resource.to_string();
+            for (separator, part) in [('/', &it.subresource), ('.', &it.api_group)] {
+                if !part.is_empty() {
+                    name.push(separator);
+                    name += part;
+                }
+            }
+            name
+        }
+    }
+}
+
+fn namespace(target: &Target<'_>) -> Option<String> {
+    let Target::Resource(it) = target else { return None };
+    (!it.namespace.is_empty()).then(|| it.namespace.to_string())
+}
+
+impl Analysis for Evaluation<'_> {
+    type Report = RbacEvaluation;
+
+    fn observe(&mut self, record: &Record<'_>) {
+        if !record.ends_request() {
+            return;
+        }
+        let request = self.requests.read(record);
+        let attributes = request.attributes();
+        let (mut before, now) = self.judge(&attributes);
+        if matches!(self.against, Against::Recorded) {
+            before = match &*request.decision {
+                "allow" => true,
+                "forbid" => false,
+                // Nobody decided, or nobody wrote it down.
+                _ => now,
+            };
+        }
+        if !self.subjects.contains_key(&*request.user.username) {
+            self.subjects.insert(request.user.username.to_string(), Counts::default());
+        }
+        let Some(counts) = self.subjects.get_mut(&*request.user.username) else { return };
+        counts.requests += 1;
+        counts.allowed += u64::from(now);
+        if !now && request.is_allowed_elsewhere() {
+            counts.elsewhere += 1;
+            return;
+        }
+        if before == now {
+            return;
+        }
+        let change = if before { Change::Breaks } else { Change::Opens };
+        let what = What {
+            change,
+            verb: request.verb.to_string(),
+            target: resource_name(&attributes.target),
+            namespace: namespace(&attributes.target),
+        };
+        counts.changes.entry(what).or_default().add(1, &request.uri);
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (name, its) in other.subjects {
+            let mine = self.subjects.entry(name).or_default();
+            mine.requests += its.requests;
+            mine.allowed += its.allowed;
+            mine.elsewhere += its.elsewhere;
+            for (what, changed) in its.changes {
+                mine.changes.entry(what).or_default().add(changed.requests, &changed.example);
+            }
+        }
+    }
+
+    fn finish(self) -> RbacEvaluation {
+        let mut items: Vec<_> =
+            self.subjects.into_iter().map(|(name, it)| changes(&name, it)).collect();
+        // Who would be hurt most comes first.
+        items.sort_by_cached_key(|it| {
+            (Reverse(it.breaks), Reverse(it.opens), Reverse(it.requests), it.subject.clone())
+        });
+        RbacEvaluation { items }
+    }
+}
+
+impl Changed {
+    fn add(&mut self, requests: u64, uri: &str) {
+        self.requests += requests;
+        if self.example.is_empty() || *uri < *self.example {
+            self.example = uri.to_owned();
+        }
+    }
+}
+
+fn changes(name: &str, counts: Counts) -> SubjectChanges {
+    let mut all: Vec<(What, Changed)> = counts.changes.into_iter().collect();
+    all.sort_by(|a, b| {
+        (a.0.change, Reverse(a.1.requests), &a.0).cmp(&(b.0.change, Reverse(b.1.requests), &b.0))
+    });
+    let changes: Vec<ChangedRequests> = all
+        .into_iter()
+        .map(|(what, changed)| ChangedRequests {
+            change: what.change,
+            verb: what.verb,
+            resource: what.target,
+            namespace: what.namespace,
+            requests: changed.requests,
+            example: changed.example,
+        })
+        .collect();
+    let sum = |of| changes.iter().filter(|it| it.change == of).map(|it| it.requests).sum();
+    SubjectChanges {
+        subject: Kind::of(name).subject(name),
+        requests: counts.requests,
+        allowed: counts.allowed,
+        breaks: sum(Change::Breaks),
+        opens: sum(Change::Opens),
+        not_by_rbac: counts.elsewhere,
+        changes,
+    }
+}
+
+impl Report for RbacEvaluation {
+    const KIND: &'static str = "RbacEvaluation";
+    type Item = SubjectChanges;
+
+    fn items(&self) -> &[SubjectChanges] {
+        &self.items
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let columns = vec![
+            Column::text("SUBJECT"),
+            Column::text("CHANGE"),
+            Column::number("REQUESTS"),
+            Column::text("VERB"),
+            Column::text("RESOURCE"),
+            Column::text("NAMESPACE"),
+            Column::text("EXAMPLE").wide(),
+        ];
+        let mut rows = Vec::new();
+        for it in &self.items {
+            for change in &it.changes {
+                let text = |it: &str| Cell::from(it);
+                rows.push(vec![
+                    Cell::from(it.subject.label()),
+                    text(change.change.as_str()),
+                    Cell::Number(change.requests),
+                    text(&change.verb),
+                    text(&change.resource),
+                    Cell::from(change.namespace.clone()),
+                    text(&change.example),
+                ]);
+            }
+        }
+        vec![Table { columns, rows }]
+    }
+}
+
+/// One line of the stream: an event, and what RBAC says of it.
+#[derive(Debug, Serialize)]
+pub struct Evaluated<'e> {
+    #[serde(rename = "auditID")]
+    pub audit_id: Cow<'e, str>,
+    pub stage: &'e str,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}

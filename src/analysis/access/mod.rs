@@ -1,0 +1,6 @@
+//! What RBAC says of recorded requests: allowed or not, used or not, and what would be needed.
+
+pub mod evaluation;
+mod requests;
+
+pub use requests::Requests;

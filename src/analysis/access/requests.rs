@@ -1,0 +1,118 @@
+//! A record as an authorizer sees it: the effective user, the verb, and what the URL names.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use crate::{
+    decode::{Projection, Record, Slot},
+    event::{Attributes, Timestamp, User},
+};
+
+/// Reads requests out of records; keeps the users it has met.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    user: Slot,
+    impersonated: Slot,
+    verb: Slot,
+    uri: Slot,
+    decision: Slot,
+    reason: Slot,
+    code: Slot,
+    users: HashMap<Box<[u8]>, Arc<User<'static>>>,
+}
+
+/// Users kept read; there are few, and an attacker may send many.
+const MAX_USERS: usize = 10_000;
+
+/// One request of a record.
+pub struct Request<'r> {
+    pub user: Arc<User<'static>>,
+    pub verb: Cow<'r, str>,
+    pub uri: Cow<'r, str>,
+    /// As the annotation `authorization.k8s.io/decision` has it: `allow`, `forbid`, or nothing.
+    pub decision: Cow<'r, str>,
+    /// As `authorization.k8s.io/reason` has it.
+    pub reason: Cow<'r, str>,
+    pub code: Cow<'r, str>,
+    pub time: Option<Timestamp>,
+}
+
+impl Request<'_> {
+    pub fn attributes(&self) -> Attributes<'_> {
+        Attributes::of_request(&self.user, &self.verb, &self.uri)
+    }
+
+    /// Whether the API server refused it. Without the annotation the answer says so.
+    pub fn is_denied(&self) -> bool {
+        self.decision == "forbid" || self.code == "403" || self.code == "401"
+    }
+
+    /// Whether another authorizer than RBAC allowed it: RBAC always names its grant.
+    pub fn is_allowed_elsewhere(&self) -> bool {
+        self.decision == "allow" && !self.reason.starts_with("RBAC: ")
+    }
+}
+
+impl Requests {
+    pub fn new(projection: &mut Projection) -> Requests {
+        Requests {
+            user: projection.want("user"),
+            impersonated: projection.want("impersonatedUser"),
+            verb: projection.want("verb"),
+            uri: projection.want("requestURI"),
+            decision: projection.want(r#"annotations."authorization.k8s.io/decision""#),
+            reason: projection.want(r#"annotations."authorization.k8s.io/reason""#),
+            code: projection.want("responseStatus.code"),
+            users: HashMap::new(),
+        }
+    }
+
+    pub fn read<'r>(&mut self, record: &Record<'r>) -> Request<'r> {
+        Request {
+            user: self.effective_user(record),
+            verb: record.text(self.verb),
+            uri: record.text(self.uri),
+            decision: record.text(self.decision),
+            reason: record.text(self.reason),
+            code: record.text(self.code),
+            time: record.stage_timestamp(),
+        }
+    }
+
+    /// As [`effective_user`](crate::event::Event::effective_user), read once for each that is met.
+    pub fn effective_user(&mut self, record: &Record<'_>) -> Arc<User<'static>> {
+        let raw = record.value(self.impersonated).or_else(|| record.value(self.user));
+        self.known(raw.map_or(b"{}", |it| it.bytes()))
+    }
+
+    /// Whoever authenticated, if somebody else is the effective user.
+    pub fn impersonator(&mut self, record: &Record<'_>) -> Option<Arc<User<'static>>> {
+        record.value(self.impersonated)?;
+        Some(self.known(record.value(self.user).map_or(b"{}", |it| it.bytes())))
+    }
+
+    fn known(&mut self, raw: &[u8]) -> Arc<User<'static>> {
+        if let Some(user) = self.users.get(raw) {
+            return user.clone();
+        }
+        if self.users.len() >= MAX_USERS {
+            self.users.clear();
+        }
+        let read: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
+        let user = Arc::new(owned(&read));
+        self.users.insert(raw.into(), user.clone());
+        user
+    }
+}
+
+fn owned(user: &User<'_>) -> User<'static> {
+    let own = |it: &Cow<'_, str>| Cow::Owned(it.to_string());
+    let extra = |(key, all): (&Cow<'_, str>, &Vec<Cow<'_, str>>)| {
+        (own(key), all.iter().map(own).collect::<Vec<_>>())
+    };
+    User {
+        username: own(&user.username),
+        uid: own(&user.uid),
+        groups: user.groups.iter().map(own).collect(),
+        extra: user.extra.iter().map(extra).collect(),
+    }
+}

@@ -1,0 +1,66 @@
+//! What a user is today: the `identity` beside a row, an event or a session.
+
+use serde::Serialize;
+
+use super::{Snapshot, is_master, subject::Kind};
+use crate::event::{Attributes, User};
+
+/// A user resolved against RBAC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    pub kind: &'static str,
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// `None` for what the cluster keeps no object of, or where nobody could look.
+    pub exists: Option<bool>,
+    pub roles: Vec<Held>,
+    /// Whether RBAC would allow the request again; `None` where no single request is judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_now: Option<bool>,
+}
+
+/// A role that somebody has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Held {
+    /// As in `ClusterRole/edit`.
+    pub role: String,
+    /// As in `RoleBinding/build/ci-edit`.
+    pub binding: String,
+    /// The subject that it is bound to, as in `Group ops`.
+    pub via: String,
+}
+
+impl Snapshot {
+    /// What a user is, and which roles it has.
+    pub fn identity(&self, user: &User<'_>) -> Identity {
+        let kind = Kind::of(&user.username);
+        let exists = match kind {
+            Kind::ServiceAccount { namespace, name } => self.has_service_account(namespace, name),
+            Kind::Node(name) => self.has_node(name),
+            Kind::User(_) | Kind::ControlPlane(_) | Kind::Anonymous => None,
+        };
+        let held = |it: &super::Grant<'_>| Held {
+            role: it.binding.role_ref.path(),
+            binding: it.binding.object_name().path(),
+            via: it.subject.label(),
+        };
+        Identity {
+            kind: kind.as_str(),
+            name: kind.name().to_owned(),
+            namespace: kind.namespace().map(str::to_owned),
+            exists,
+            roles: self.grants_for(user).iter().map(held).collect(),
+            allowed_now: None,
+        }
+    }
+
+    /// Whether a request would be allowed today. `None` if this is not RBAC's to say: what it does
+    /// not allow a node, the Node authorizer may.
+    pub fn allowed_now(&self, attributes: &Attributes<'_>) -> Option<bool> {
+        let is_allowed = self.allows(attributes);
+        let is_node = matches!(Kind::of(&attributes.user.username), Kind::Node(_));
+        (is_allowed || !is_node || is_master(attributes.user)).then_some(is_allowed)
+    }
+}
