@@ -28,11 +28,6 @@ const MAX_FILE: u64 = 1 << 30;
 const MAX_DEPTH: usize = 32;
 
 impl RbacArgs {
-    /// Whether the cluster is to be asked.
-    pub fn is_live(&self) -> bool {
-        self.rbac.is_empty() || self.rbac.iter().any(|it| it.as_os_str() == LIVE)
-    }
-
     /// Reads what is named, or else asks the cluster. What is odd is told on standard error.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod load;
 mod object;
 mod rule;
 pub mod subject;
+mod who_can;
 
 #[cfg(test)]
 mod recorded;
@@ -22,6 +23,7 @@ pub use object::{
 };
 pub use rule::{ALL, kind_covers, path_covers};
 use serde::Serialize;
+pub use who_can::{What, WhoCan};
 
 use crate::event::{Attributes, Target, User};
 

@@ -2,5 +2,7 @@
 
 pub mod evaluation;
 mod requests;
+mod uses;
 
 pub use requests::Requests;
+pub use uses::{Use, Uses};

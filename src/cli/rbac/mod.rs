@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::{Error, Exit};
 
 mod evaluate;
+mod who_can;
 
 /// Hold recorded requests against roles and bindings
 #[derive(Debug, clap::Args)]
@@ -17,11 +18,13 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    WhoCan(who_can::Args),
     Evaluate(evaluate::Args),
 }
 
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     match args.command {
+        Command::WhoCan(args) => who_can::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
     }
 }
