@@ -48,6 +48,8 @@ pub enum Error {
     Install { folder: String, source: std::io::Error },
     #[error("cannot read `{name}`")]
     RbacFile { name: String, source: std::io::Error },
+    #[error("no pod has the labels `{selector}`")]
+    NoPods { selector: String },
     #[error("no role and no binding in `{name}`")]
     NoRbac { name: String },
     #[error("cannot write the output")]
@@ -70,6 +72,10 @@ impl Error {
             }
             Error::NoRbac { .. } => Some(
                 "`kubectl get clusterroles,roles,clusterrolebindings,rolebindings,serviceaccounts -A -o json` makes such a file"
+                    .to_owned(),
+            ),
+            Error::NoPods { .. } => Some(
+                "pods come from the cluster, or from a dump that --rbac names; `kubectl get pods -A --show-labels` shows them"
                     .to_owned(),
             ),
             Error::RbacFile { .. } => None,

@@ -3,11 +3,15 @@
 //!
 //! Source: `plugin/pkg/auth/authorizer/rbac/rbac.go` and `pkg/registry/rbac/validation/rule.go`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 mod aggregate;
 mod identity;
 pub mod load;
+pub mod manifest;
 mod object;
 mod rule;
 pub mod subject;
@@ -40,8 +44,8 @@ pub struct Snapshot {
     /// By the subject's name as an authorizer compares it; those of cluster-wide bindings first.
     cluster_wide: Index,
     by_namespace: HashMap<Box<str>, Index>,
-    service_accounts: Option<std::collections::HashSet<(Box<str>, Box<str>)>>,
-    nodes: Option<std::collections::HashSet<Box<str>>>,
+    service_accounts: Option<HashSet<(Box<str>, Box<str>)>>,
+    nodes: Option<HashSet<Box<str>>>,
     pods: Option<Vec<Pod>>,
     notes: Vec<String>,
     is_partial: bool,
@@ -63,6 +67,7 @@ pub struct Binding {
     /// None for a ClusterRoleBinding.
     pub namespace: Option<Box<str>>,
     pub name: Box<str>,
+    pub labels: BTreeMap<String, String>,
     pub role_ref: RoleRef,
     pub subjects: Vec<Subject>,
     /// `None` if there is no such role: the binding gives nothing.
@@ -226,7 +231,9 @@ impl Snapshot {
                 ids.push(id);
             }
         }
+        let labels = metadata.labels;
         self.bindings.push(Binding {
+            labels,
             namespace,
             name: metadata.name.into(),
             role_ref,
@@ -300,14 +307,10 @@ impl Snapshot {
     pub fn pods_of(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Pod> {
         let name = name.to_owned();
         let namespace = namespace.to_owned();
-        self.pods.iter().flatten().filter(move |it| {
-            // Admission fills it in; a manifest may leave it out.
-            let account = match it.spec.service_account_name.as_str() {
-                "" => "default",
-                it => it,
-            };
-            it.metadata.namespace == namespace && account == name
-        })
+        self.pods
+            .iter()
+            .flatten()
+            .filter(move |it| it.metadata.namespace == namespace && it.service_account() == name)
     }
 
     /// The pods with these labels; none also if nobody listed them.

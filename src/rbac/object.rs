@@ -157,6 +157,16 @@ pub struct Pod {
     pub spec: PodSpec,
 }
 
+impl Pod {
+    /// Admission fills it in; a manifest may leave it out.
+    pub fn service_account(&self) -> &str {
+        match self.spec.service_account_name.as_str() {
+            "" => "default",
+            name => name,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {

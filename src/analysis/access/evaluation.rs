@@ -187,7 +187,7 @@ impl<'s> Evaluation<'s> {
 }
 
 /// Everything that an answer depends on. Each part goes after its length: names hold anything.
-fn question(attributes: &Attributes<'_>) -> Vec<u8> {
+pub(super) fn question(attributes: &Attributes<'_>) -> Vec<u8> {
     let mut key = Vec::with_capacity(256);
     let mut push = |part: &str| {
         key.extend_from_slice(&part.len().to_le_bytes());

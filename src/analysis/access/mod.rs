@@ -1,7 +1,12 @@
 //! What RBAC says of recorded requests: allowed or not, used or not, and what would be needed.
 
+pub mod coverage;
 pub mod evaluation;
+pub mod needs;
+pub mod patch;
 mod requests;
+pub mod unused;
+pub mod usage;
 mod uses;
 
 pub use requests::Requests;

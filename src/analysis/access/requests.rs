@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use crate::{
     decode::{Projection, Record, Slot},
-    event::{Attributes, Timestamp, User},
+    event::{Attributes, ResourceRequest, Timestamp, User},
+    rbac::subject::{Kind, implied_groups},
 };
 
 /// Reads requests out of records; keeps the users it has met.
@@ -88,6 +89,50 @@ impl Requests {
     pub fn impersonator(&mut self, record: &Record<'_>) -> Option<Arc<User<'static>>> {
         record.value(self.impersonated)?;
         Some(self.known(record.value(self.user).map_or(b"{}", |it| it.bytes())))
+    }
+
+    /// What an impersonator had to be allowed first, as resources of the verb `impersonate`. Groups that
+    /// the API server adds by itself are left out.
+    ///
+    /// Source: `staging/src/k8s.io/apiserver/pkg/endpoints/filters/impersonation`.
+    pub fn impersonated(user: &User<'_>) -> Vec<ResourceRequest<'static>> {
+        let own = |text: &str| Cow::Owned(text.to_owned());
+        let mut all = Vec::new();
+        all.push(match Kind::of(&user.username) {
+            Kind::ServiceAccount { namespace, name } => ResourceRequest {
+                resource: "serviceaccounts".into(),
+                namespace: own(namespace),
+                name: own(name),
+                ..ResourceRequest::default()
+            },
+            _ => ResourceRequest {
+                resource: "users".into(),
+                name: own(&user.username),
+                ..ResourceRequest::default()
+            },
+        });
+        let implied = implied_groups(&user.username);
+        for group in user.groups.iter().filter(|it| !implied.iter().any(|by| *it == by)) {
+            all.push(ResourceRequest {
+                resource: "groups".into(),
+                name: own(group),
+                ..ResourceRequest::default()
+            });
+        }
+        let authentication = |resource: &'static str, sub: &str, name: &str| ResourceRequest {
+            api_group: "authentication.k8s.io".into(),
+            resource: resource.into(),
+            subresource: own(sub),
+            name: own(name),
+            ..ResourceRequest::default()
+        };
+        if !user.uid.is_empty() {
+            all.push(authentication("uids", "", &user.uid));
+        }
+        for (key, values) in &user.extra {
+            all.extend(values.iter().map(|it| authentication("userextras", key, it)));
+        }
+        all
     }
 
     fn known(&mut self, raw: &[u8]) -> Arc<User<'static>> {

@@ -7,6 +7,8 @@ use clap::Subcommand;
 use super::{Error, Exit};
 
 mod evaluate;
+mod generate;
+mod unused;
 mod who_can;
 
 /// Hold recorded requests against roles and bindings
@@ -20,11 +22,15 @@ pub struct Args {
 enum Command {
     WhoCan(who_can::Args),
     Evaluate(evaluate::Args),
+    Unused(unused::Args),
+    Generate(generate::Args),
 }
 
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     match args.command {
         Command::WhoCan(args) => who_can::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
+        Command::Unused(args) => unused::run(args, out),
+        Command::Generate(args) => generate::run(args, out),
     }
 }
