@@ -23,6 +23,7 @@ mod stats;
 mod summary;
 mod usage;
 mod version;
+mod who;
 
 pub use completion::answer;
 pub use exit::{Error, Exit, report};
@@ -65,6 +66,7 @@ enum Command {
     Doctor(doctor::Args),
     Policy(policy::Args),
     Completion(completion::Args),
+    Who(who::Args),
     Rbac(rbac::Args),
     Version(version::Args),
 }
@@ -82,6 +84,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Fetch(args) => fetch::run(args, out),
         Command::Policy(args) => policy::run(args, out),
         Command::Completion(args) => completion::run(&args, out),
+        Command::Who(args) => who::run(args, out),
         Command::Rbac(args) => rbac::run(args, out),
         Command::Version(args) => version::run(&args, out),
     }

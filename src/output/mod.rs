@@ -86,10 +86,15 @@ pub fn write<R: Report, I: Serialize>(
         }),
         Format::Yaml => yaml(&document(), out),
         Format::Csv => report.tables().iter().try_for_each(|it| csv::write(it, look, out)),
-        Format::Table | Format::Wide => report
-            .tables()
-            .iter()
-            .try_for_each(|it| table::write(it, format == Format::Wide, look, out)),
+        Format::Table | Format::Wide => {
+            for (n, it) in report.tables().iter().enumerate() {
+                if n > 0 {
+                    writeln!(out)?;
+                }
+                table::write(it, format == Format::Wide, look, out)?;
+            }
+            Ok(())
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 mod aggregate;
+pub mod danger;
 mod identity;
 pub mod load;
 pub mod manifest;

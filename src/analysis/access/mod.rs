@@ -4,6 +4,7 @@ pub mod coverage;
 pub mod evaluation;
 pub mod needs;
 pub mod patch;
+pub mod portrait;
 mod requests;
 pub mod unused;
 pub mod usage;

@@ -326,6 +326,9 @@ impl Analysis for Needs {
         }
         if !request.is_denied() && self.is_meant(&request.user) {
             self.add(&request.attributes());
+            if let Some(create) = request.as_create() {
+                self.add(&create);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use crate::{
     decode::{Projection, Record, Slot},
-    event::{Attributes, ResourceRequest, Timestamp, User},
+    event::{Attributes, ResourceRequest, Target, Timestamp, User},
     rbac::subject::{Kind, implied_groups},
 };
 
@@ -45,6 +45,20 @@ impl Request<'_> {
     /// Whether the API server refused it. Without the annotation the answer says so.
     pub fn is_denied(&self) -> bool {
         self.decision == "forbid" || self.code == "403" || self.code == "401"
+    }
+
+    /// A patch or an update that made the object was asked for `create` too: 201 says so.
+    ///
+    /// Source: `createHandler` checks in `endpoints/handlers/{patch,update}.go`.
+    pub fn as_create(&self) -> Option<Attributes<'_>> {
+        if self.code != "201" || !matches!(&*self.verb, "patch" | "update") {
+            return None;
+        }
+        let mut attributes = Attributes { verb: "create", ..self.attributes() };
+        if let Target::Resource(it) = &mut attributes.target {
+            it.name = Cow::Borrowed("");
+        }
+        Some(attributes)
     }
 
     /// Whether another authorizer than RBAC allowed it: RBAC always names its grant.

@@ -169,7 +169,7 @@ impl Report for UnusedGrants {
                 Cell::Number(it.requests),
                 it.last_used.map_or(Cell::None, |it| Cell::Time(it.0)),
                 Cell::from(subjects.join(", ")),
-                Cell::from(it.used.join(", ")),
+                Cell::from(few(&it.used)),
             ]
         });
         vec![Table { rows: rows.collect(), columns }]
@@ -183,23 +183,33 @@ fn what(it: &UnusedRule) -> String {
     }
     let mut parts = Vec::new();
     if !it.unused_verbs.is_empty() {
-        parts.push(it.unused_verbs.join(","));
+        parts.push(few(&it.unused_verbs));
     }
     if !it.unused_resources.is_empty() {
-        parts.push(it.unused_resources.join(","));
+        parts.push(few(&it.unused_resources));
     }
     if !it.unused_names.is_empty() {
-        parts.push(it.unused_names.join(","));
+        parts.push(few(&it.unused_names));
     }
     if parts.is_empty() {
-        parts.push(format!("* but {}", it.used.join(", ")));
+        parts.push(format!("* but {}", few(&it.used)));
     }
-    parts.join(" and ")
+    parts.join("; ")
+}
+
+/// The first of many, and how many more there are: JSON has them all.
+fn few(all: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len() {
+        0..=SHOWN => shown,
+        n => format!("{shown} and {} more", n - SHOWN),
+    }
 }
 
 /// What a rule is about.
 fn resources(rule: &PolicyRule) -> String {
     let mut all = rule.resources.clone();
     all.extend(rule.non_resource_urls.iter().cloned());
-    format!("{} on {}", rule.verbs.join(","), all.join(","))
+    format!("{} on {}", rule.verbs.join(","), few(&all))
 }

@@ -148,6 +148,9 @@ impl Analysis for Usage<'_> {
         if !request.is_denied() && self.is_meant(&request.user) {
             self.seen += 1;
             self.mark(&request.attributes(), time);
+            if let Some(create) = request.as_create() {
+                self.mark(&create, time);
+            }
         }
     }
 
