@@ -17,3 +17,22 @@ pub trait Analysis: Clone + Send {
     fn merge(&mut self, other: Self);
     fn finish(self) -> Self::Report;
 }
+
+/// Two questions to the same records.
+impl<A: Analysis, B: Analysis> Analysis for (A, B) {
+    type Report = (A::Report, B::Report);
+
+    fn observe(&mut self, record: &Record<'_>) {
+        self.0.observe(record);
+        self.1.observe(record);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0.merge(other.0);
+        self.1.merge(other.1);
+    }
+
+    fn finish(self) -> Self::Report {
+        (self.0.finish(), self.1.finish())
+    }
+}

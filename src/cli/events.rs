@@ -11,6 +11,7 @@ use super::{
     args::{OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
+    resolve::{self, ResolveArgs},
 };
 use crate::{
     decode::{InputSummary, Projection, Record},
@@ -18,6 +19,7 @@ use crate::{
     filter::Filter,
     output::{Format, csv, escape, table, yaml},
     pipeline::{self, Reading, Watcher},
+    rbac::Snapshot,
     report::{Cell, Column},
 };
 
@@ -45,6 +47,8 @@ pub struct Args {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
+    resolve: ResolveArgs,
+    #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
@@ -60,8 +64,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     if args.source.follow {
-        return follow(&args, &projection, &filter, out);
+        return follow(&args, &projection, &filter, snapshot.as_ref(), out);
     }
     let sources = args.source.sources(filter.window)?;
     // What becomes part of a document must be JSON to its end.
@@ -71,7 +76,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     // Lines that come on the same terminal are progress enough.
     let is_silent = args.reverse || !io::stdout().is_terminal();
     let drawn = is_silent.then(|| sources.draw(&mut reading, &args.output));
-    let mut writer = Writer::new(&args.output, out);
+    let mut writer = Writer::new(&args.output, snapshot.as_ref(), out);
     let mut last = VecDeque::new();
     let limit = args.limit();
     let (mut n, mut result) = (0_usize, Ok(()));
@@ -111,11 +116,13 @@ fn follow(
     args: &Args,
     projection: &Projection,
     filter: &Filter,
+    snapshot: Option<&Snapshot>,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
     let (followed, sources) = args.source.followed(filter.window)?;
     let left = args.limit();
-    let mut stream = Stream { writer: Writer::new(&args.output, out), left, result: Ok(()) };
+    let writer = Writer::new(&args.output, snapshot, out);
+    let mut stream = Stream { writer, left, result: Ok(()) };
     let mut folded =
         pipeline::follow(followed, &args.source.reading(), projection, filter, &mut stream);
     let Stream { mut writer, result, .. } = stream;
@@ -162,6 +169,8 @@ const FIRST_ROWS: usize = 500;
 /// Events one after the other in a format.
 struct Writer<'o> {
     args: &'o OutputArgs,
+    /// Asked what each user is today, if somebody wants to know.
+    snapshot: Option<&'o Snapshot>,
     out: &'o mut dyn Write,
     n: usize,
     /// Rows until there are enough to settle the columns, and then none.
@@ -170,8 +179,12 @@ struct Writer<'o> {
 }
 
 impl<'o> Writer<'o> {
-    fn new(args: &'o OutputArgs, out: &'o mut dyn Write) -> Writer<'o> {
-        Writer { args, out, n: 0, rows: Vec::new(), pages: None }
+    fn new(
+        args: &'o OutputArgs,
+        snapshot: Option<&'o Snapshot>,
+        out: &'o mut dyn Write,
+    ) -> Writer<'o> {
+        Writer { args, snapshot, out, n: 0, rows: Vec::new(), pages: None }
     }
 
     fn event(&mut self, line: &[u8]) -> io::Result<()> {
@@ -188,13 +201,13 @@ impl<'o> Writer<'o> {
             Format::Yaml => self.yaml(line),
             Format::Csv => {
                 if self.n == 1 && !self.args.no_headers {
-                    let columns = columns();
+                    let columns = columns(self.snapshot.is_some());
                     csv::header(
                         &columns.iter().map(|it| it.header.as_str()).collect::<Vec<_>>(),
                         self.out,
                     )?;
                 }
-                csv::row(&cells(line), self.out)
+                csv::row(&cells(line, self.snapshot), self.out)
             }
             Format::Table | Format::Wide => self.row(line),
         }
@@ -221,8 +234,10 @@ impl<'o> Writer<'o> {
     fn row(&mut self, line: &[u8]) -> io::Result<()> {
         let is_wide = self.args.output == Format::Wide;
         let zone = &self.args.timezone;
-        let shown =
-            columns().into_iter().zip(cells(line)).filter(|(column, _)| is_wide || !column.is_wide);
+        let shown = columns(self.snapshot.is_some())
+            .into_iter()
+            .zip(cells(line, self.snapshot))
+            .filter(|(column, _)| is_wide || !column.is_wide);
         self.rows.push(shown.map(|(_, cell)| table::show(&cell, zone)).collect());
         if self.rows.len() >= FIRST_ROWS { self.page() } else { Ok(()) }
     }
@@ -233,8 +248,9 @@ impl<'o> Writer<'o> {
         if self.pages.is_none() {
             let mut look = self.args.look();
             look.width = look.width.filter(|_| !is_wide);
+            let columns = columns(self.snapshot.is_some());
             let columns: Vec<Column> =
-                columns().into_iter().filter(|it| is_wide || !it.is_wide).collect();
+                columns.into_iter().filter(|it| is_wide || !it.is_wide).collect();
             let mut widths = table::Widths::new(&columns, &look);
             self.rows.iter().for_each(|it| widths.add(it));
             self.pages = Some(table::Pages {
@@ -278,8 +294,8 @@ impl<'o> Writer<'o> {
 const JSON_START: &[u8] =
     b"{\"apiVersion\":\"audit.k8s.io/v1\",\"kind\":\"EventList\",\"metadata\":{},\"items\":[\n";
 
-fn columns() -> Vec<Column> {
-    vec![
+fn columns(has_identity: bool) -> Vec<Column> {
+    let mut columns = vec![
         Column::text("TIME"),
         Column::text("USER"),
         Column::text("VERB"),
@@ -293,13 +309,17 @@ fn columns() -> Vec<Column> {
         Column::text("DECISION").wide(),
         Column::text("AGENT").wide(),
         Column::text("AUDITID").wide(),
-    ]
+    ];
+    if has_identity {
+        columns.extend(resolve::columns());
+    }
+    columns
 }
 
 /// An event as a row: whose request, for what, from the trustworthy end of the way it came.
-fn cells(line: &[u8]) -> Vec<Cell> {
+fn cells(line: &[u8], snapshot: Option<&Snapshot>) -> Vec<Cell> {
     let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
-        let mut cells = vec![Cell::None; columns().len()];
+        let mut cells = vec![Cell::None; columns(snapshot.is_some()).len()];
         cells[4] = Cell::from(String::from_utf8_lossy(line).as_ref());
         return cells;
     };
@@ -309,7 +329,7 @@ fn cells(line: &[u8]) -> Vec<Cell> {
         .zip(event.stage_timestamp)
         .map(|(from, to)| (to.0 - from.0) as f64 / 1e6);
     let decision = event.annotations.get("authorization.k8s.io/decision");
-    vec![
+    let mut cells = vec![
         event.stage_timestamp.map_or(Cell::None, |it| Cell::Time(it.0)),
         user(&event),
         Cell::from(&*event.verb),
@@ -327,7 +347,12 @@ fn cells(line: &[u8]) -> Vec<Cell> {
         decision.map_or(Cell::None, |it| Cell::from(&**it)),
         Cell::from(&*event.user_agent),
         Cell::from(&*event.audit_id),
-    ]
+    ];
+    if let Some(snapshot) = snapshot {
+        let identity = snapshot.judged(&event.as_authorized());
+        cells.extend(resolve::cells(&identity, decision.map(|it| it == "allow")));
+    }
+    cells
 }
 
 /// The user that counted, and who authenticated if that was another.
@@ -361,12 +386,12 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        let shown: Vec<_> = cells(line.as_bytes())
+        let shown: Vec<_> = cells(line.as_bytes(), None)
             .iter()
             .map(|it| table::show(it, &jiff::tz::TimeZone::UTC))
             .collect();
         assert_eq!(shown[..7].join(" | "), expected);
-        assert_eq!(shown.len(), columns().len());
+        assert_eq!(shown.len(), columns(false).len());
     }
 
     #[test]
@@ -402,7 +427,7 @@ mod tests {
         }
         let Output { args } = clap::Parser::parse_from(["x", "-o", "yaml"]);
         let mut out = Vec::new();
-        let mut writer = Writer::new(&args, &mut out);
+        let mut writer = Writer::new(&args, None, &mut out);
         writer.event(line.as_bytes()).expect("memory can be written");
         writer.finish().expect("the same");
         String::from_utf8(out).expect("YAML is text")

@@ -19,6 +19,7 @@ mod policy;
 mod progress;
 mod rbac;
 mod rbac_args;
+mod resolve;
 mod stats;
 mod summary;
 mod usage;

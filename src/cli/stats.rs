@@ -11,10 +11,12 @@ use super::{
     args::{OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
+    resolve::ResolveArgs,
 };
 use crate::{
     analysis::{
         Analysis,
+        access::Users,
         stats::{Counted, Question, Sort, Stats, StatsReport},
     },
     decode::{InputSummary, Projection, Record},
@@ -37,6 +39,9 @@ use crate::{
 
   # What fills the log: bytes by user agent, the five largest
   kubectl audit stats --events --bytes -k userAgent -l 5 examples/audit.log
+
+  # Who they are today, by a dump of roles and bindings
+  kubectl audit stats -k user.username --resolve --rbac rbac.json examples/audit.log
 
   # How long the API server took, by verb
   kubectl audit stats --latency examples/audit.log")]
@@ -71,6 +76,8 @@ pub struct Args {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
+    resolve: ResolveArgs,
+    #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
@@ -89,19 +96,36 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         latency: args.latency,
         interval: args.interval,
     };
+    let has_users = question.keys.iter().any(|it| it.to_string() == "user.username");
+    let users = if has_users { "user" } else { "impersonatedUser" };
     let stats = Stats::new(question, &mut projection);
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut std::io::stderr());
+    let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     if args.source.follow {
         return follow(&args.source, &args.output, &projection, &filter, stats, out);
     }
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
-    let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, stats);
+    let (mut folded, groups) = match &snapshot {
+        None => (pipeline::fold(&sources.logs, &reading, &projection, &filter, stats), None),
+        Some(_) => {
+            let both = (stats, Users::new(users, &mut projection));
+            let folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, both);
+            let (folded, groups) = folded.split();
+            (folded, Some(groups))
+        }
+    };
     drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
     let mut report = folded.report;
+    if let (Some(snapshot), Some(groups)) = (&snapshot, &groups) {
+        report.resolve(snapshot, groups);
+        if report.user_key().is_none() {
+            exit::note("--resolve needs a key that names users, such as -k user.username");
+        }
+    }
     (report.total.events, report.total.requests) = (folded.input.events, folded.requests);
     output::write(&report, Some(&folded.input), args.output.output, &args.output.look(), out)?;
     summary(&folded.input, &args.output, out)?;

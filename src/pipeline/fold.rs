@@ -59,6 +59,14 @@ pub struct Folded<R> {
     pub notes: Vec<String>,
 }
 
+impl<A, B> Folded<(A, B)> {
+    /// The first report with all that was told, and the second.
+    pub fn split(self) -> (Folded<A>, B) {
+        let Folded { report: (first, second), requests, input, failed, notes } = self;
+        (Folded { report: first, requests, input, failed, notes }, second)
+    }
+}
+
 /// Runs an analysis over the records that match. The report does not depend on the number of threads.
 pub fn fold<A: Analysis>(
     logs: &[Log],

@@ -32,7 +32,50 @@ pub struct Held {
     pub via: String,
 }
 
+impl Identity {
+    /// For people: `ServiceAccount (gone)`.
+    pub fn label(&self) -> String {
+        match self.exists {
+            Some(false) => format!("{} (gone)", self.kind),
+            _ => self.kind.to_owned(),
+        }
+    }
+
+    /// The roles, as in `ClusterRole/edit in build`.
+    pub fn held(&self) -> String {
+        let mut roles: Vec<String> = self.roles.iter().map(Held::label).collect();
+        roles.dedup();
+        roles.join(", ")
+    }
+
+    /// Whether it is allowed today, and what has changed since.
+    pub fn now(&self, was_allowed: Option<bool>) -> &'static str {
+        match (self.allowed_now, was_allowed) {
+            (None, _) => "",
+            (Some(true), Some(false)) => "allowed (was not)",
+            (Some(false), Some(true)) => "refused (was allowed)",
+            (Some(true), _) => "allowed",
+            (Some(false), _) => "refused",
+        }
+    }
+}
+
+impl Held {
+    fn label(&self) -> String {
+        match self.binding.split('/').collect::<Vec<_>>().as_slice() {
+            ["RoleBinding", namespace, ..] => format!("{} in {namespace}", self.role),
+            _ => self.role.clone(),
+        }
+    }
+}
+
 impl Snapshot {
+    /// The same of one request: also whether it would be allowed today.
+    pub fn judged(&self, attributes: &Attributes<'_>) -> Identity {
+        let allowed_now = self.allowed_now(attributes);
+        Identity { allowed_now, ..self.identity(attributes.user) }
+    }
+
     /// What a user is, and which roles it has.
     pub fn identity(&self, user: &User<'_>) -> Identity {
         let kind = Kind::of(&user.username);

@@ -8,7 +8,9 @@ pub mod portrait;
 mod requests;
 pub mod unused;
 pub mod usage;
+mod users;
 mod uses;
 
 pub use requests::Requests;
+pub use users::{UserGroups, Users};
 pub use uses::{Use, Uses};

@@ -9,7 +9,8 @@ use super::{
     tool::Tool,
 };
 use crate::{
-    event::Timestamp,
+    event::{Attributes, Timestamp},
+    rbac::{Identity, Snapshot},
     report::{Cell, Column, Report, Table},
 };
 
@@ -56,11 +57,30 @@ pub struct Item {
     /// The service of a service proxy: shown to people.
     #[serde(skip)]
     pub service: Option<String>,
+    /// Who came in, as it is today, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// The last request, for an authorizer.
+    #[serde(skip)]
+    verb: String,
+    #[serde(skip)]
+    uri: String,
 }
 
 impl ExecSessionList {
     pub(super) fn new(sessions: impl Iterator<Item = Session>, shows_secrets: bool) -> Self {
         ExecSessionList { items: sessions.map(|it| Item::of(it, shows_secrets)).collect() }
+    }
+}
+
+impl ExecSessionList {
+    /// Says of each session who came in, as it is today, and whether it would be let in again.
+    pub fn resolve(&mut self, snapshot: &Snapshot) {
+        for item in &mut self.items {
+            let user = item.impersonated_user.as_ref().unwrap_or(&item.user).user();
+            let attributes = Attributes::of_request(&user, &item.verb, &item.uri);
+            item.identity = Some(snapshot.judged(&attributes));
+        }
     }
 }
 
@@ -97,6 +117,9 @@ impl Item {
             audit_ids: session.audit_ids,
             log: session.log,
             service: door.service,
+            identity: None,
+            verb: session.verb,
+            uri: session.uri,
         }
     }
 
@@ -144,7 +167,7 @@ impl Item {
         let (last, before) =
             self.source_ips.split_last().map_or((None, &[][..]), |(it, all)| (Some(it), all));
         let ips: Vec<String> = before.iter().cloned().chain(last.map(hop)).collect();
-        vec![
+        let mut row = vec![
             self.start_time.map_or(Cell::None, |it| Cell::Time(it.0)),
             longest.map_or(Cell::None, Cell::Seconds),
             who.username.as_str().into(),
@@ -162,7 +185,14 @@ impl Item {
             self.allowed_by.clone().or(self.message.clone()).into(),
             self.audit_ids.join(",").into(),
             self.log.as_str().into(),
-        ]
+        ];
+        if let Some(identity) = &self.identity {
+            let was_allowed = Some(self.state != State::Denied);
+            row.insert(3, identity.label().into());
+            row.insert(9, identity.now(was_allowed).into());
+            row.push(identity.held().into());
+        }
+        row
     }
 
     /// Whether a person would read the two as the same thing done again.
@@ -225,6 +255,31 @@ impl Report for ExecSessionList {
     }
 
     fn tables(&self) -> Vec<Table> {
+        let column = Column::text;
+        let mut columns = vec![
+            column("START"),
+            Column::number("DURATION"),
+            column("USER"),
+            column("TYPE"),
+            column("POD"),
+            column("CONTAINER"),
+            column("TTY"),
+            column("STATE"),
+            column("COMMAND").shrinking(),
+            column("BY").wide(),
+            column("FROM").wide(),
+            column("TOOL").wide(),
+            column("PROTOCOL").wide(),
+            column("NODE").wide(),
+            column("ALLOWED-BY").wide().shrinking(),
+            column("AUDIT-IDS").wide(),
+            column("LOG").wide(),
+        ];
+        if self.items.iter().any(|it| it.identity.is_some()) {
+            columns.insert(3, column("IDENTITY"));
+            columns.insert(9, column("NOW"));
+            columns.push(column("ROLES").wide());
+        }
         let mut rows = Vec::new();
         let mut rest = self.items.as_slice();
         while let Some(first) = rest.first() {

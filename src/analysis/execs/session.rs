@@ -37,6 +37,15 @@ impl Person {
             extra: user.extra.iter().map(|(key, it)| ((**key).to_owned(), texts(it))).collect(),
         }
     }
+
+    /// Name and groups: what an authorizer looks at.
+    pub(super) fn user(&self) -> User<'_> {
+        User {
+            username: (&*self.username).into(),
+            groups: self.groups.iter().map(|it| (&**it).into()).collect(),
+            ..User::default()
+        }
+    }
 }
 
 /// One stage of a request. Of several the greatest tells what is shown: the latest stage first.

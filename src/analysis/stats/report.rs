@@ -1,5 +1,7 @@
 //! `StatsReport`: the counts as plain data.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -7,7 +9,9 @@ use super::{
     groups::{Count, Groups, Latency, parts},
 };
 use crate::{
+    analysis::access::UserGroups,
     event::Timestamp,
+    rbac::{Identity, Snapshot, subject},
     report::{Cell, Column, Report, Table},
 };
 
@@ -62,6 +66,9 @@ pub struct Row {
     pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Quantiles>,
+    /// What the user of the row is today, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
 }
 
 /// How long requests took, from received to complete, in microseconds here and in seconds in a document.
@@ -104,6 +111,7 @@ pub(super) fn report(
         percent: (count.count as f64 * 1e6 / matched.max(1) as f64).round() / 1e4,
         bytes: question.bytes.then_some(count.bytes),
         latency: count.latency.as_deref().map(Quantiles::of),
+        identity: None,
     };
     let text = |part: Option<&[u8]>| part.map(|it| String::from_utf8_lossy(it).into_owned());
     let (top, hidden) = groups.top(question.limit, question.sort == Sort::Key);
@@ -123,6 +131,24 @@ pub(super) fn report(
     }
     let total = Total { matched, ..Total::default() };
     StatsReport { keys, counted: question.counted, rows, hidden_rows: hidden as u64, total, period }
+}
+
+impl StatsReport {
+    /// The place of the key that names users, if one does.
+    pub fn user_key(&self) -> Option<usize> {
+        let at = |name: &str| self.keys.iter().position(|it| it == name);
+        at("user.username").or_else(|| at("impersonatedUser.username"))
+    }
+
+    /// Says of each row what its user is today; `groups` are those the log told.
+    pub fn resolve(&mut self, snapshot: &Snapshot, groups: &UserGroups) {
+        let Some(key) = self.user_key() else { return };
+        for row in &mut self.rows {
+            let Some(name) = &row.key[key] else { continue };
+            let known = groups.get(name).into_iter().flatten().map(|it| Cow::Borrowed(&**it));
+            row.identity = Some(snapshot.identity(&subject::user(name, known)));
+        }
+    }
 }
 
 impl Report for StatsReport {
@@ -151,6 +177,10 @@ impl Report for StatsReport {
         if has_interval {
             columns.push(Column::text("SHARE"));
         }
+        let has_identity = self.rows.iter().any(|it| it.identity.is_some());
+        if has_identity {
+            columns.extend([Column::text("IDENTITY"), Column::text("ROLES").shrinking()]);
+        }
         let most = self.rows.iter().map(|it| it.count).max().unwrap_or(1) as f64;
         let rows = self.rows.iter().map(|row| {
             let mut cells: Vec<Cell> = row.key.iter().map(|it| Cell::from(it.clone())).collect();
@@ -171,6 +201,11 @@ impl Report for StatsReport {
             }
             if has_interval {
                 cells.push(Cell::Bar(row.count as f64 / most));
+            }
+            if has_identity {
+                let identity = row.identity.as_ref();
+                cells.push(Cell::from(identity.map(Identity::label)));
+                cells.push(Cell::from(identity.map(Identity::held)));
             }
             cells
         });

@@ -10,6 +10,7 @@ use super::{
     Error, Exit,
     args::{OutputArgs, SourceArgs, When, summary, timezone},
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
+    resolve::ResolveArgs,
 };
 use crate::{
     analysis::execs::{ExecSessions, Question, State, Type, change_event::ChangeEvent},
@@ -59,6 +60,8 @@ pub struct Args {
     show_secrets: bool,
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    resolve: ResolveArgs,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
@@ -117,6 +120,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         shows_secrets: args.show_secrets,
     };
     warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     let sessions = ExecSessions::new(question, &mut projection);
     let (shape, output) = args.output.split();
     if args.source.follow {
@@ -130,6 +134,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &all, sessions);
     drop(drawn);
     let exit = sources.exit(&mut folded, &output)?;
+    if let Some(snapshot) = &snapshot {
+        folded.report.resolve(snapshot);
+    }
     match shape {
         Shape::ChangeEvent => lines(folded.report.items.iter().map(ChangeEvent::from), out)?,
         Shape::Usual(format) => {

@@ -1,0 +1,44 @@
+//! `--resolve`: the flag, and the RBAC that it asks.
+
+use super::{Error, cluster_args::ClusterArgs, rbac_args::RbacArgs};
+use crate::{
+    rbac::{Identity, Snapshot},
+    report::{Cell, Column},
+};
+
+/// Whether to say what each user is today.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Which RBAC")]
+pub struct ResolveArgs {
+    /// Say what each user is today, and whether RBAC would still allow it
+    #[arg(long)]
+    pub resolve: bool,
+    #[command(flatten)]
+    pub rbac: RbacArgs,
+}
+
+impl ResolveArgs {
+    /// The RBAC to resolve against, if anybody wants to know.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn snapshot(&self, cluster: &ClusterArgs) -> Result<Option<Snapshot>, Error> {
+        // Who names a dump wants it used.
+        let is_wanted = self.resolve || !self.rbac.rbac.is_empty();
+        is_wanted.then(|| self.rbac.snapshot(cluster)).transpose()
+    }
+}
+
+/// The columns of an identity in a table of single requests.
+pub fn columns() -> [Column; 3] {
+    [Column::text("IDENTITY"), Column::text("NOW"), Column::text("ROLES").wide()]
+}
+
+/// Their cells; `was_allowed` is what was decided then.
+pub fn cells(identity: &Identity, was_allowed: Option<bool>) -> [Cell; 3] {
+    [
+        Cell::from(identity.label()),
+        Cell::from(identity.now(was_allowed)),
+        Cell::from(identity.held()),
+    ]
+}
