@@ -41,7 +41,7 @@ use crate::{
   kubectl audit stats --events --bytes -k userAgent -l 5 examples/audit.log
 
   # Who they are today, by a dump of roles and bindings
-  kubectl audit stats -k user.username --resolve --rbac rbac.json examples/audit.log
+  kubectl audit stats -k user.username --resolve --rbac examples/rbac.json examples/audit.log
 
   # How long the API server took, by verb
   kubectl audit stats --latency examples/audit.log")]

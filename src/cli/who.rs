@@ -30,13 +30,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # What is this service account, and what did it do?
-  kubectl audit who build/ci audit.log
+  kubectl audit who team-a/builder --rbac examples/rbac.json examples/audit.log
 
   # Its rights alone, by a dump of roles and bindings
-  kubectl audit who build/ci --rbac rbac.json
+  kubectl audit who mallory --rbac examples/rbac.json
 
   # A user who is known by a certificate, with a group that the log does not show
-  kubectl audit who alice --group ops --no-logs")]
+  kubectl audit who alice --group ops --rbac examples/rbac.json")]
 pub struct Args {
     /// A user name, or NAMESPACE/NAME of a service account
     #[arg(value_name = "SUBJECT")]

@@ -113,7 +113,7 @@ mod tests {
     fn windows() {
         check(&[], 0, "no events");
         check(&[0, 4, 9, 11], 0, "cover 11 min only");
-        check(&[0, 40], 1, "cover 10 min only");
+        check(&[0, 40], 1, "cover 5 min only");
         let month: Vec<i64> = (0..31 * 24 * 12).map(|it| it * 5).collect();
         check(&month, 0, "");
         let holed: Vec<i64> =

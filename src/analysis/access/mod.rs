@@ -14,3 +14,6 @@ mod uses;
 pub use requests::Requests;
 pub use users::{UserGroups, Users};
 pub use uses::{Use, Uses};
+
+#[cfg(test)]
+mod tests;

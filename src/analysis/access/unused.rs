@@ -150,30 +150,54 @@ impl Report for UnusedGrants {
         let columns = vec![
             Column::text("BINDING"),
             Column::text("ROLE"),
-            Column::number("RULE"),
-            Column::text("UNUSED"),
+            Column::text("RULES"),
+            Column::text("UNUSED").shrinking(),
             Column::text("OF").shrinking(),
             Column::number("REQUESTS"),
             Column::text("LAST-USED"),
             Column::text("SUBJECTS").wide(),
             Column::text("USED").wide(),
         ];
-        let rows = self.items.iter().map(|it| {
-            let subjects: Vec<String> = it.subjects.iter().map(Subject::label).collect();
-            vec![
-                Cell::from(it.binding.path()),
-                Cell::from(it.role.path()),
-                Cell::Number(it.rule as u64),
-                Cell::from(what(it)),
-                Cell::from(resources(&it.grants)),
-                Cell::Number(it.requests),
-                it.last_used.map_or(Cell::None, |it| Cell::Time(it.0)),
-                Cell::from(subjects.join(", ")),
-                Cell::from(few(&it.used)),
-            ]
-        });
-        vec![Table { rows: rows.collect(), columns }]
+        let mut rows = Vec::new();
+        for of_binding in self.items.chunk_by(|a, b| a.binding == b.binding) {
+            let (whole, partly): (Vec<_>, Vec<_>) = of_binding.iter().partition(|it| it.is_whole());
+            rows.extend(partly.iter().map(|it| row(&[it])));
+            if !whole.is_empty() {
+                rows.push(row(&whole));
+            }
+        }
+        vec![Table { rows, columns }]
     }
+}
+
+/// A row for a rule, or for several of a binding of which nothing was used.
+fn row(rules: &[&UnusedRule]) -> Vec<Cell> {
+    let first = rules[0];
+    let subjects: Vec<String> = first.subjects.iter().map(Subject::label).collect();
+    let numbers: Vec<usize> = rules.iter().map(|it| it.rule).collect();
+    let of: Vec<String> = rules.iter().map(|it| resources(&it.grants)).collect();
+    vec![
+        Cell::from(first.binding.path()),
+        Cell::from(first.role.path()),
+        Cell::from(ranges(&numbers)),
+        Cell::from(what(first)),
+        Cell::from(few(&of)),
+        Cell::Number(first.requests),
+        first.last_used.map_or(Cell::None, |it| Cell::Time(it.0)),
+        Cell::from(few(&subjects)),
+        Cell::from(few(&first.used)),
+    ]
+}
+
+/// Ascending numbers as in `1,3-5`.
+fn ranges(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b);
+    let run = |it: &[usize]| match it {
+        [first, .., last] => format!("{first}-{last}"),
+        [one] => one.to_string(),
+        [] => String::new(),
+    };
+    runs.map(run).collect::<Vec<_>>().join(",")
 }
 
 /// In a few words what was not used.
@@ -199,7 +223,7 @@ fn what(it: &UnusedRule) -> String {
 
 /// The first of many, and how many more there are: JSON has them all.
 fn few(all: &[String]) -> String {
-    const SHOWN: usize = 3;
+    const SHOWN: usize = 2;
     let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match all.len() {
         0..=SHOWN => shown,

@@ -76,11 +76,16 @@ impl ExecSessionList {
 impl ExecSessionList {
     /// Says of each session who came in, as it is today, and whether it would be let in again.
     pub fn resolve(&mut self, snapshot: &Snapshot) {
-        for item in &mut self.items {
-            let user = item.impersonated_user.as_ref().unwrap_or(&item.user).user();
-            let attributes = Attributes::of_request(&user, &item.verb, &item.uri);
-            item.identity = Some(snapshot.judged(&attributes));
-        }
+        self.items.iter_mut().for_each(|it| it.resolve(snapshot));
+    }
+}
+
+impl Item {
+    /// As [`ExecSessionList::resolve`].
+    pub fn resolve(&mut self, snapshot: &Snapshot) {
+        let user = self.impersonated_user.as_ref().unwrap_or(&self.user).user();
+        let attributes = Attributes::of_request(&user, &self.verb, &self.uri);
+        self.identity = Some(snapshot.judged(&attributes));
     }
 }
 
@@ -255,31 +260,6 @@ impl Report for ExecSessionList {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let column = Column::text;
-        let mut columns = vec![
-            column("START"),
-            Column::number("DURATION"),
-            column("USER"),
-            column("TYPE"),
-            column("POD"),
-            column("CONTAINER"),
-            column("TTY"),
-            column("STATE"),
-            column("COMMAND").shrinking(),
-            column("BY").wide(),
-            column("FROM").wide(),
-            column("TOOL").wide(),
-            column("PROTOCOL").wide(),
-            column("NODE").wide(),
-            column("ALLOWED-BY").wide().shrinking(),
-            column("AUDIT-IDS").wide(),
-            column("LOG").wide(),
-        ];
-        if self.items.iter().any(|it| it.identity.is_some()) {
-            columns.insert(3, column("IDENTITY"));
-            columns.insert(9, column("NOW"));
-            columns.push(column("ROLES").wide());
-        }
         let mut rows = Vec::new();
         let mut rest = self.items.as_slice();
         while let Some(first) = rest.first() {
@@ -296,7 +276,7 @@ impl Report for ExecSessionList {
             rows.push(first.row(burst.len(), longest));
             rest = others;
         }
-        vec![Table { columns: columns(), rows }]
+        vec![Table { columns: self.columns(), rows }]
     }
 }
 
@@ -305,7 +285,17 @@ impl ExecSessionList {
     #[must_use]
     pub fn rows(&self) -> Table {
         let rows = self.items.iter().map(|it| it.row(1, it.duration)).collect();
-        Table { columns: columns(), rows }
+        Table { columns: self.columns(), rows }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = columns();
+        if self.items.iter().any(|it| it.identity.is_some()) {
+            columns.insert(3, Column::text("IDENTITY"));
+            columns.insert(9, Column::text("NOW"));
+            columns.push(Column::text("ROLES").wide());
+        }
+        columns
     }
 }
 

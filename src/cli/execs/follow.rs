@@ -25,6 +25,7 @@ use crate::{
     filter::{Filter, Window},
     output::{self, Format, Look, csv, table},
     pipeline::{self, Watcher},
+    rbac::Snapshot,
     report::Table,
 };
 
@@ -34,6 +35,7 @@ pub fn run(
     output: &OutputArgs,
     projection: &Projection,
     sessions: ExecSessions,
+    snapshot: Option<&Snapshot>,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
     // What started before the window and still lasts left its only trace before it.
@@ -43,14 +45,18 @@ pub fn run(
         let mut whole = Whole(sessions);
         let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut whole);
         let exit = sources.exit(&mut folded, output)?;
-        output::write(&whole.0.finish(), Some(&folded.input), format, &output.look(), out)?;
+        let mut report = whole.0.finish();
+        if let Some(snapshot) = snapshot {
+            report.resolve(snapshot);
+        }
+        output::write(&report, Some(&folded.input), format, &output.look(), out)?;
         summary(&folded.input, output, out)?;
         return Ok(exit);
     }
     let mut watch = Watch {
         live: Live::new(sessions),
         now: now(),
-        screen: Screen::new(shape, output, out),
+        screen: Screen::new(shape, output, snapshot, out),
         result: Ok(()),
     };
     let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut watch);
@@ -116,6 +122,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// What is written: lines one below the other, and on a terminal the open sessions below them.
 struct Screen<'o> {
     shape: Shape,
+    /// Asked who comes in, if somebody wants to know.
+    snapshot: Option<&'o Snapshot>,
     look: Look,
     out: &'o mut dyn Write,
     /// The columns, from the first rows on.
@@ -127,9 +135,14 @@ struct Screen<'o> {
 }
 
 impl<'o> Screen<'o> {
-    fn new(shape: Shape, output: &OutputArgs, out: &'o mut dyn Write) -> Screen<'o> {
+    fn new(
+        shape: Shape,
+        output: &OutputArgs,
+        snapshot: Option<&'o Snapshot>,
+        out: &'o mut dyn Write,
+    ) -> Screen<'o> {
         let look = output.look();
-        Screen { shape, look, out, pages: None, has_header: false, drawn: 0, at: None }
+        Screen { shape, snapshot, look, out, pages: None, has_header: false, drawn: 0, at: None }
     }
 
     /// Whether open sessions have a place of their own, and are no lines of the others.
@@ -153,9 +166,10 @@ impl<'o> Screen<'o> {
     }
 
     fn tell(&mut self, told: Vec<Told>) -> io::Result<()> {
-        let is_live = self.is_live();
+        let (is_live, snapshot) = (self.is_live(), self.snapshot);
         let items = |is_wanted: fn(&Told) -> bool| {
-            told.into_iter().filter(is_wanted).map(|it| it.item).collect::<Vec<Item>>()
+            let items = told.into_iter().filter(is_wanted).map(|it| it.item);
+            items.map(|it| resolved(it, snapshot)).collect::<Vec<Item>>()
         };
         match self.shape {
             // It tells neither state nor end, so once is enough.
@@ -230,7 +244,8 @@ impl<'o> Screen<'o> {
         let n_open = open.len();
         // The last line stays free, so that nothing scrolls.
         let n_rows = n_open.min(height.saturating_sub(3).max(1));
-        let latest = open.into_iter().skip(n_open - n_rows).map(|it| it.lasting(now)).collect();
+        let latest = open.into_iter().skip(n_open - n_rows).map(|it| it.lasting(now));
+        let latest = latest.map(|it| resolved(it, self.snapshot)).collect();
         let rows = self.cells(ExecSessionList { items: latest }.rows());
         let Some(pages) = &mut self.pages else { return Ok(()) };
         let mut text = Vec::new();
@@ -248,6 +263,14 @@ impl<'o> Screen<'o> {
         }
         Ok(())
     }
+}
+
+/// A session with who came in, if that was asked.
+fn resolved(mut item: Item, snapshot: Option<&Snapshot>) -> Item {
+    if let Some(snapshot) = snapshot {
+        item.resolve(snapshot);
+    }
+    item
 }
 
 /// Columns and lines of the terminal now: it may have changed.

@@ -124,7 +124,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let sessions = ExecSessions::new(question, &mut projection);
     let (shape, output) = args.output.split();
     if args.source.follow {
-        return follow::run(&args.source, shape, &output, &projection, sessions, out);
+        let snapshot = snapshot.as_ref();
+        return follow::run(&args.source, shape, &output, &projection, sessions, snapshot, out);
     }
     // What started before the window and still lasts left its only trace before it.
     let sources = args.source.sources(Window::default())?;

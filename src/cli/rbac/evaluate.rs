@@ -31,14 +31,14 @@ use crate::{
 /// tells of each event whether it is allowed, and by which bindings.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  # What would break if these manifests were all there is?
-  kubectl audit rbac evaluate --rbac new/ audit.log
+  # What would break if these roles and bindings were all there is?
+  kubectl audit rbac evaluate --rbac examples/rbac.json examples/audit.log
 
-  # What changes if they were applied to this cluster?
+  # What changes if these manifests were applied to this cluster?
   kubectl audit rbac evaluate --rbac live --rbac new/ --against live audit.log
 
   # Which bindings allowed each of these requests?
-  kubectl audit rbac evaluate --rbac rbac.json --subject build/ci -o jsonl audit.log")]
+  kubectl audit rbac evaluate --rbac examples/rbac.json --subject alice -o jsonl examples/audit.log")]
 pub struct Args {
     #[command(flatten)]
     rbac: RbacArgs,

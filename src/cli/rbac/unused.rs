@@ -28,13 +28,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # What does this service account hold and not use?
-  kubectl audit rbac unused --subject build/ci audit.log
+  kubectl audit rbac unused --subject team-a/builder --rbac examples/rbac.json examples/audit.log
 
   # The same of everybody, by a dump of the roles and bindings
-  kubectl audit rbac unused --rbac rbac.json audit.log
+  kubectl audit rbac unused --rbac examples/rbac.json examples/audit.log
 
   # The roles with only what was used, to review and apply
-  kubectl audit rbac unused --rbac rbac.json --patch audit.log")]
+  kubectl audit rbac unused --rbac examples/rbac.json --patch examples/audit.log")]
 pub struct Args {
     /// Print the roles with only what was used, as manifests to review
     #[arg(long)]
@@ -59,7 +59,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let snapshot = args.rbac.snapshot(&args.source.nodes.cluster)?;
     let mut projection = Projection::default();
     // Who and where choose grants, not events: a log is as long as all of its events are.
-    let FilterArgs { subject, namespace, .. } = args.filter.clone();
+    let FilterArgs { subject, namespace, all_namespaces, .. } = args.filter.clone();
+    let namespace = namespace.filter(|_| !all_namespaces);
     let requests = FilterArgs { subject: None, namespace: None, ..args.filter.clone() };
     let filter = requests.build(now(), &mut projection)?;
     let only = subject.as_deref().map(|it| subject::parse(it).into_owned());

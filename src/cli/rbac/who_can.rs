@@ -24,18 +24,18 @@ use crate::{
 
 /// Who may do this, through which bindings; with logs also who of them did
 ///
-/// Groups are told as groups. Without -n a request for all namespaces, or for a resource that has
+/// Groups are told as groups. With -A a right in any namespace counts; without -n and -A a request for all namespaces, or for a resource that has
 /// none, is meant. Members of system:masters may do everything, whatever the bindings say.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # Who can read secrets in the namespace shop?
   kubectl audit rbac who-can get secrets -n shop
 
-  # Who could delete this deployment, and who did?
-  kubectl audit rbac who-can delete deployments web -n shop audit.log
+  # Who could delete this, and who did?
+  kubectl audit rbac who-can delete configmaps -n team-a --rbac examples/rbac.json examples/audit.log
 
-  # Who may fetch the metrics, by these manifests?
-  kubectl audit rbac who-can --rbac rbac/ get /metrics")]
+  # Who may fetch the metrics, by a dump of the roles and bindings?
+  kubectl audit rbac who-can get /metrics --rbac examples/rbac.json")]
 pub struct Args {
     /// The verb, as in get, list, create, delete
     #[arg(value_name = "VERB")]
@@ -46,9 +46,6 @@ pub struct Args {
     /// The name of the object
     #[arg(value_name = "NAME")]
     object: Option<String>,
-    /// Bindings in every namespace count
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
     #[command(flatten)]
     rbac: RbacArgs,
     #[command(flatten)]
@@ -72,7 +69,7 @@ pub fn run(mut args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     };
     let used = if has_logs(&args.source) { Some(uses(&args, &question)?) } else { None };
     let mut items: Vec<Able> = snapshot
-        .who_can(&question, args.all_namespaces)
+        .who_can(&question, args.filter.all_namespaces)
         .into_iter()
         .map(|(subject, grants)| Able {
             used: None,
