@@ -41,9 +41,10 @@ impl Identity {
         }
     }
 
-    /// The roles, as in `ClusterRole/edit in build`.
+    /// The roles, as in `ClusterRole/edit in build`, without those that everybody has.
     pub fn held(&self) -> String {
-        let mut roles: Vec<String> = self.roles.iter().map(Held::label).collect();
+        let own = self.roles.iter().filter(|it| !it.is_everybodys());
+        let mut roles: Vec<String> = own.map(Held::label).collect();
         roles.dedup();
         roles.join(", ")
     }
@@ -61,6 +62,13 @@ impl Identity {
 }
 
 impl Held {
+    /// Whether Kubernetes itself gives it to everybody who got in.
+    fn is_everybodys(&self) -> bool {
+        let groups = ["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
+        self.role.starts_with("ClusterRole/system:")
+            && self.via.strip_prefix("Group ").is_some_and(|it| groups.contains(&it))
+    }
+
     fn label(&self) -> String {
         match self.binding.split('/').collect::<Vec<_>>().as_slice() {
             ["RoleBinding", namespace, ..] => format!("{} in {namespace}", self.role),

@@ -58,9 +58,11 @@ type RoleKey = (Box<str>, Box<str>);
 /// Numbers of bindings by those they apply to.
 #[derive(Debug, Clone, Default)]
 struct Index {
-    users: HashMap<Box<str>, Vec<usize>>,
-    groups: HashMap<Box<str>, Vec<usize>>,
+    users: ByName,
+    groups: ByName,
 }
+
+type ByName = HashMap<Box<str>, Vec<usize>>;
 
 /// A binding with the role that it gives.
 #[derive(Debug, Clone)]
@@ -336,7 +338,7 @@ impl Index {
         &mut self,
         subject: &Subject,
         namespace: Option<&str>,
-    ) -> Option<(&mut HashMap<Box<str>, Vec<usize>>, Box<str>)> {
+    ) -> Option<(&mut ByName, Box<str>)> {
         match subject.kind.as_str() {
             "User" => Some((&mut self.users, subject.name.as_str().into())),
             "Group" => Some((&mut self.groups, subject.name.as_str().into())),
