@@ -38,7 +38,7 @@ use crate::{
   kubectl audit rbac evaluate --rbac live --rbac new/ --against live audit.log
 
   # Which bindings allowed each of these requests?
-  kubectl audit rbac evaluate --rbac examples/rbac.json --subject alice -o jsonl examples/audit.log")]
+  kubectl audit rbac evaluate --rbac examples/ --subject alice -o jsonl examples/audit.log")]
 pub struct Args {
     #[command(flatten)]
     rbac: RbacArgs,

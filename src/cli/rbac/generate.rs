@@ -36,14 +36,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # The least roles for one service account (several: with commas)
-  kubectl audit rbac generate --subject team-a/builder --rbac examples/rbac.json examples/audit.log
+  kubectl audit rbac generate --subject team-a/builder --rbac examples/ examples/audit.log
 
   # For whatever the pods with this label run as
   kubectl audit rbac generate --selector app=box --rbac examples/rbac.json examples/audit.log
 
-  # Looser: any names, and reading means get, list and watch
-  kubectl audit rbac generate --subject alice --max-names 0 --expand-verbs --rbac examples/rbac.json \\
-    examples/audit.log")]
+  # Looser: reading means get, list and watch
+  kubectl audit rbac generate --subject alice --expand-verbs --rbac examples/ examples/audit.log")]
 pub struct Args {
     /// For the service accounts of the pods with these labels, as in app=web,tier=front
     #[arg(short = 'l', long, value_name = "LABELS")]

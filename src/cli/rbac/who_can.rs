@@ -32,7 +32,7 @@ use crate::{
   kubectl audit rbac who-can get secrets -n shop
 
   # Who could delete this, and who did?
-  kubectl audit rbac who-can delete configmaps -n team-a --rbac examples/rbac.json examples/audit.log
+  kubectl audit rbac who-can delete configmaps -n team-a --rbac examples/ examples/audit.log
 
   # Who may fetch the metrics, by a dump of the roles and bindings?
   kubectl audit rbac who-can get /metrics --rbac examples/rbac.json")]
