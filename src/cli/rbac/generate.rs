@@ -39,7 +39,7 @@ use crate::{
   kubectl audit rbac generate --subject team-a/builder --rbac examples/ examples/audit.log
 
   # For whatever the pods with this label run as
-  kubectl audit rbac generate --selector app=box --rbac examples/rbac.json examples/audit.log
+  kubectl audit rbac generate --selector app=tool --rbac examples/rbac.json examples/audit.log
 
   # Looser: reading means get, list and watch
   kubectl audit rbac generate --subject alice --expand-verbs --rbac examples/ examples/audit.log")]
