@@ -15,6 +15,11 @@ pub trait Report: Serialize {
     fn items(&self) -> &[Self::Item];
 
     fn tables(&self) -> Vec<Table>;
+
+    /// The same with less in it, for a terminal that is too narrow for a row of them.
+    fn narrow_tables(&self) -> Option<Vec<Table>> {
+        None
+    }
 }
 
 /// Rows for people and for spreadsheets.
@@ -34,6 +39,8 @@ pub struct Column {
     pub is_wide: bool,
     /// May be cut to fit a terminal: free text, never an identifier.
     pub may_shrink: bool,
+    /// What it keeps of its width then.
+    pub narrowest: usize,
     /// Response codes: those of failures are coloured.
     pub is_code: bool,
 }
@@ -41,7 +48,14 @@ pub struct Column {
 impl Column {
     pub fn text(header: &str) -> Column {
         let header = header.to_owned();
-        Column { header, is_number: false, is_wide: false, may_shrink: false, is_code: false }
+        Column {
+            header,
+            is_number: false,
+            is_wide: false,
+            may_shrink: false,
+            narrowest: 16,
+            is_code: false,
+        }
     }
 
     pub fn number(header: &str) -> Column {
@@ -61,6 +75,12 @@ impl Column {
     pub fn shrinking(self) -> Column {
         Column { may_shrink: true, ..self }
     }
+
+    /// Cut to so many columns if need be.
+    #[must_use]
+    pub fn shrinking_to(self, narrowest: usize) -> Column {
+        Column { may_shrink: true, narrowest, ..self }
+    }
 }
 
 /// A value in a [`Table`]. Text is as found; whoever prints it escapes control characters.
@@ -75,6 +95,8 @@ pub enum Cell {
     Seconds(f64),
     /// A time, in microseconds since the Unix epoch.
     Time(i64),
+    /// A time of these days, to the minute.
+    Minute(i64),
     /// A part of one as a bar, on terminals only.
     Bar(f64),
 }

@@ -35,7 +35,7 @@ pub fn row(cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
         Cell::Text(text) => field(text),
         Cell::Number(number) => number.to_string(),
         Cell::Percent(number) | Cell::Seconds(number) => number.to_string(),
-        Cell::Time(micros) => table::utc(*micros),
+        Cell::Time(micros) | Cell::Minute(micros) => table::utc(*micros),
     });
     write!(out, "{}\r\n", fields.collect::<Vec<_>>().join(","))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use escape::escape;
 
-use crate::report::Report;
+use crate::report::{Report, Table};
 
 /// How a report is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -86,16 +86,26 @@ pub fn write<R: Report, I: Serialize>(
         }),
         Format::Yaml => yaml(&document(), out),
         Format::Csv => report.tables().iter().try_for_each(|it| csv::write(it, look, out)),
-        Format::Table | Format::Wide => {
-            for (n, it) in report.tables().iter().enumerate() {
-                if n > 0 {
-                    writeln!(out)?;
-                }
-                table::write(it, format == Format::Wide, look, out)?;
+        Format::Wide => tables(&report.tables(), true, look, out),
+        Format::Table => {
+            let mut all = report.tables();
+            if !all.iter().all(|it| table::fits(it, look)) {
+                all = report.narrow_tables().unwrap_or(all);
             }
-            Ok(())
+            tables(&all, false, look, out)
         }
     }
+}
+
+/// Writes tables with an empty line between them.
+fn tables(tables: &[Table], is_wide: bool, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    for (n, it) in tables.iter().enumerate() {
+        if n > 0 {
+            writeln!(out)?;
+        }
+        table::write(it, is_wide, look, out)?;
+    }
+    Ok(())
 }
 
 /// Writes a YAML document that readers of YAML 1.1 and 1.2 read the same.

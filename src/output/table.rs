@@ -11,9 +11,8 @@ use crate::report::{Cell, Column, Table};
 
 /// Rows laid out at a time: a table of millions of rows is never held as one.
 const PAGE: usize = 1000;
-/// A column that may shrink keeps at least so much.
-const NARROWEST: usize = 16;
-const GAP: usize = 3;
+/// Blanks between columns.
+pub const GAP: usize = 3;
 /// The length of a whole bar.
 const BAR: usize = 30;
 
@@ -22,12 +21,7 @@ const BAR: usize = 30;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(table: &Table, is_wide: bool, look: &Look, out: &mut dyn Write) -> io::Result<()> {
-    let is_bar =
-        |n: usize| table.rows.first().is_some_and(|row| matches!(row.get(n), Some(Cell::Bar(_))));
-    let shown: Vec<usize> = (0..table.columns.len())
-        .filter(|n| is_wide || !table.columns[*n].is_wide)
-        .filter(|n| look.width.is_some() || !is_bar(*n))
-        .collect();
+    let shown = shown(table, is_wide, look);
     let columns: Vec<Column> = shown.iter().map(|n| table.columns[*n].clone()).collect();
     let width = look.width.filter(|_| !is_wide);
     let look = Look { width, ..look.clone() };
@@ -45,10 +39,39 @@ pub fn write(table: &Table, is_wide: bool, look: &Look, out: &mut dyn Write) -> 
     Ok(())
 }
 
+/// The columns that are shown.
+fn shown(table: &Table, is_wide: bool, look: &Look) -> Vec<usize> {
+    let is_bar =
+        |n: usize| table.rows.first().is_some_and(|row| matches!(row.get(n), Some(Cell::Bar(_))));
+    (0..table.columns.len())
+        .filter(|n| is_wide || !table.columns[*n].is_wide)
+        .filter(|n| look.width.is_some() || !is_bar(*n))
+        .collect()
+}
+
+/// Whether the terminal has room for every row, once what may shrink has.
+pub fn fits(table: &Table, look: &Look) -> bool {
+    let Some(width) = look.width else { return true };
+    let shown = shown(table, false, look);
+    let columns: Vec<Column> = shown.iter().map(|n| table.columns[*n].clone()).collect();
+    let mut widths = Widths::new(&columns, look);
+    for row in &table.rows {
+        let cells: Vec<String> = shown.iter().map(|n| show(&row[*n], &look.timezone)).collect();
+        widths.add(&cells);
+    }
+    all(&widths.fit(look.width)) <= width
+}
+
+/// The length of a row.
+fn all(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
 /// How wide the columns must be.
 pub struct Widths {
     widths: Vec<usize>,
-    may_shrink: Vec<bool>,
+    /// How narrow a column may become.
+    least: Vec<usize>,
 }
 
 impl Widths {
@@ -56,7 +79,10 @@ impl Widths {
         let header = |it: &Column| if look.no_headers { 0 } else { it.header.width() };
         Widths {
             widths: columns.iter().map(header).collect(),
-            may_shrink: columns.iter().map(|it| it.may_shrink).collect(),
+            least: columns
+                .iter()
+                .map(|it| if it.may_shrink { it.narrowest } else { usize::MAX })
+                .collect(),
         }
     }
 
@@ -70,19 +96,16 @@ impl Widths {
     /// The widths within a terminal's: what may shrink does, the widest first.
     pub fn fit(mut self, terminal: Option<usize>) -> Vec<usize> {
         let Some(terminal) = terminal else { return self.widths };
-        let all =
-            |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         while all(&self.widths) > terminal {
             let too_much = all(&self.widths) - terminal;
-            let can_shrink =
-                |(_, (width, may)): &(usize, (&usize, &bool))| **may && **width > NARROWEST;
-            let pairs = self.widths.iter().zip(&self.may_shrink).enumerate();
-            let Some((n, (width, _))) =
+            let can_shrink = |(_, (width, least)): &(usize, (&usize, &usize))| width > least;
+            let pairs = self.widths.iter().zip(&self.least).enumerate();
+            let Some((n, (width, least))) =
                 pairs.filter(can_shrink).max_by_key(|(_, (width, _))| **width)
             else {
                 break;
             };
-            self.widths[n] = width.saturating_sub(too_much).max(NARROWEST);
+            self.widths[n] = width.saturating_sub(too_much).max(*least);
         }
         self.widths
     }
@@ -178,6 +201,7 @@ pub fn show(cell: &Cell, timezone: &TimeZone) -> String {
         Cell::Percent(percent) => format!("{percent:.2}"),
         Cell::Seconds(seconds) => duration(*seconds),
         Cell::Time(micros) => time(*micros, timezone),
+        Cell::Minute(micros) => minute(*micros, timezone),
         Cell::Bar(part) => "█".repeat((part.clamp(0.0, 1.0) * BAR as f64).round() as usize),
     }
 }
@@ -189,6 +213,12 @@ fn time(micros: i64, timezone: &TimeZone) -> String {
         return time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
     }
     time.to_zoned(timezone.clone()).strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string()
+}
+
+/// `11-22 10:11`.
+fn minute(micros: i64, timezone: &TimeZone) -> String {
+    let time = jiff::Timestamp::from_microsecond(micros).map(|it| it.to_zoned(timezone.clone()));
+    time.map_or_else(|_| "<unknown>".to_owned(), |it| it.strftime("%m-%d %H:%M").to_string())
 }
 
 /// RFC 3339 in UTC with microseconds.
@@ -307,5 +337,6 @@ ann      200   sh -c 'a rather long command that does not fit into eighty column
         let zone = TimeZone::get("Asia/Tokyo").unwrap_or(TimeZone::fixed(jiff::tz::offset(9)));
         assert_eq!(time(1_500, &TimeZone::UTC), "1970-01-01T00:00:00.001Z");
         assert_eq!(time(1_500, &zone), "1970-01-01T09:00:00.001+09:00");
+        assert_eq!(minute(1_500, &zone), "01-01 09:00");
     }
 }

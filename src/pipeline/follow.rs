@@ -23,7 +23,7 @@ use crate::{
 
 /// How often a log is looked at, and how long a cluster that does not answer is left alone.
 const LOCAL: Duration = Duration::from_millis(200);
-const NODE: Duration = Duration::from_secs(2);
+const NODE: Duration = Duration::from_millis(1500);
 
 /// How long an API server may refuse what it did not refuse before.
 const STARTING: Duration = Duration::from_secs(60);

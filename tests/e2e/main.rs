@@ -7,6 +7,7 @@
 mod cluster;
 mod completion;
 mod doctor;
+mod execs;
 mod fetch;
 mod nodes;
 mod restart;

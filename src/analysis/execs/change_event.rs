@@ -15,7 +15,7 @@ pub struct ChangeEvent<'a> {
     namespace: &'a str,
     name: &'a str,
     actor: Actor<'a>,
-    source: Source,
+    source: Source<'a>,
     allowed: bool,
     exec_metadata: ExecMetadata<'a>,
 }
@@ -30,8 +30,8 @@ struct Actor<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Source {
-    tool: String,
+struct Source<'a> {
+    tool: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,23 +45,31 @@ struct ExecMetadata<'a> {
     target_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_name: Option<&'a str>,
+    /// Not in kubechronicle, which keeps no refused attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 impl<'a> From<&'a Item> for ChangeEvent<'a> {
     fn from(item: &'a Item) -> ChangeEvent<'a> {
-        let user = item.impersonated_user.as_ref().unwrap_or(&item.user);
+        // Who acted is who authenticated; kubechronicle does not read whom they acted as.
+        let user = &item.user;
         let is_node = item.kind.starts_with("node-");
         let text = |it: &'a Option<String>| it.as_deref().unwrap_or_default();
-        let (kind, id_kind, namespace, name) = match &item.service {
-            _ if is_node => ("Node", "nodes", "", text(&item.node)),
-            Some(service) => ("Service", "services", text(&item.namespace), service.as_str()),
-            None => ("Pod", "pods", text(&item.namespace), text(&item.pod)),
+        let (kind, namespace, name) = match &item.service {
+            _ if is_node => ("Node", "", text(&item.node)),
+            Some(service) => ("services", text(&item.namespace), service.as_str()),
+            None => ("pods", text(&item.namespace), text(&item.pod)),
         };
         // kubechronicle counts nanoseconds; in 128 bits no time of a log is too far.
         let nanos = item.start_time.map_or(0, |it| i128::from(it.0) * 1000);
         let username = user.username.as_str();
+        let is_service_account = username.starts_with("system:serviceaccount:");
+        let is_refused = matches!(item.state, State::Denied | State::Failed);
         ChangeEvent {
-            id: format!("EXEC-{id_kind}-{name}-{username}-{nanos}"),
+            id: format!("EXEC-{kind}-{name}-{username}-{nanos}"),
             timestamp: item.start_time,
             operation: "EXEC",
             resource_kind: kind,
@@ -70,14 +78,19 @@ impl<'a> From<&'a Item> for ChangeEvent<'a> {
             actor: Actor {
                 username,
                 groups: &user.groups,
-                service_account: Some(username)
-                    .filter(|it| it.starts_with("system:serviceaccount:")),
+                service_account: Some(username).filter(|_| is_service_account),
                 source_ip: item.source_ips.first().map_or("", String::as_str),
             },
             source: Source {
-                tool: item.tool.as_ref().map_or("unknown".to_owned(), |it| it.name.clone()),
+                // The same words, but no tool is called kubectl that does not say so.
+                tool: match &item.tool {
+                    _ if is_service_account => "controller",
+                    _ if username.starts_with("system:") => "system",
+                    Some(tool) => &tool.name,
+                    None => "unknown",
+                },
             },
-            allowed: item.state != State::Denied,
+            allowed: !is_refused,
             exec_metadata: ExecMetadata {
                 command: &item.command,
                 container: item.container.as_deref(),
@@ -85,6 +98,8 @@ impl<'a> From<&'a Item> for ChangeEvent<'a> {
                 tty: item.tty == Some(true),
                 target_type: if is_node { "node" } else { "pod" },
                 node_name: item.node.as_deref(),
+                code: item.code.filter(|_| is_refused),
+                reason: item.reason.as_deref().filter(|_| is_refused),
             },
         }
     }

@@ -69,10 +69,12 @@ impl Live {
         let held = match self.held.entry(id.clone()) {
             Entry::Occupied(it) => {
                 let held = it.into_mut();
-                held.request.merge(request);
+                held.request.merge(*request);
                 held
             }
-            Entry::Vacant(it) => it.insert(Held { request, first, is_told: false, until: None }),
+            Entry::Vacant(it) => {
+                it.insert(Held { request: *request, first, is_told: false, until: None })
+            }
         };
         if held.request.is_over() {
             self.end(&id, now);
@@ -89,6 +91,7 @@ impl Live {
         let due: Vec<Id> = self.held.iter().filter(is_due).map(|(id, _)| id.clone()).collect();
         due.iter().for_each(|id| self.end(id, now));
         self.give_up_tries(|until| until <= now);
+        self.sessions.pods.limit();
         if self.sessions.question.longer_than.is_some() {
             let open: Vec<Id> = self.held.keys().cloned().collect();
             open.iter().for_each(|id| self.start(id, now));
@@ -181,7 +184,7 @@ impl Live {
     }
 
     fn item(&self, session: Session) -> Item {
-        Item::of(session, self.sessions.question.shows_secrets)
+        self.sessions.pods.complete(Item::of(session, self.sessions.question.shows_secrets))
     }
 }
 

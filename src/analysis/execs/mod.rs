@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::{
     analysis::Analysis,
     decode::{Projection, Record, Slot},
-    event::{Event, Timestamp},
+    event::{Event, Level, Timestamp},
     filter::{Filter, Window},
 };
 
@@ -17,20 +17,25 @@ pub mod change_event;
 mod door;
 mod live;
 mod mask;
+mod pods;
 mod report;
 mod session;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod tool;
 
 pub use door::Type;
 pub use live::{Live, Told};
+pub use pods::complete_from;
 pub use report::{ExecSessionList, Item};
 pub use session::{Protocol, Session, State};
 
 use self::{
     door::{Door, NODE_DEBUGGER},
+    pods::Pods,
     session::{Id, Request, Sighting},
+    shared::Pool,
 };
 
 /// Which sessions, and how they are shown.
@@ -56,8 +61,18 @@ pub struct Question {
 pub struct ExecSessions {
     question: Question,
     slots: Slots,
-    requests: HashMap<Id, Request>,
+    requests: HashMap<Id, Box<Request>>,
+    pods: Pods,
+    pool: Pool,
     latest: Option<Timestamp>,
+}
+
+/// What a line has to do with sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Door,
+    /// The body of a new pod, which may be that of `kubectl debug node/N`.
+    Pod,
 }
 
 /// All that is looked at of most lines.
@@ -77,24 +92,35 @@ impl ExecSessions {
             name: projection.want("objectRef.name"),
             verb: projection.want("verb"),
         };
-        ExecSessions { question, slots, requests: HashMap::new(), latest: None }
+        ExecSessions {
+            question,
+            slots,
+            requests: HashMap::new(),
+            pods: Pods::default(),
+            pool: Pool::default(),
+            latest: None,
+        }
     }
 
-    /// Whether a line may be of a session: the few bytes of its object tell.
-    fn may_be_door(&self, record: &Record<'_>) -> bool {
+    /// What a line may be: the few bytes of its object tell.
+    fn kind(&self, record: &Record<'_>) -> Option<Kind> {
         let Slots { resource, subresource, name, verb } = self.slots;
         let text = |slot| record.text(slot);
         let Some(subresource) = record.value(subresource).filter(|it| it.bytes() != b"\"\"") else {
             let is = |slot, raw: &[u8]| record.value(slot).is_some_and(|it| it.bytes() == raw);
-            return is(verb, b"\"proxy\"")
-                || is(verb, b"\"create\"")
-                    && is(resource, b"\"pods\"")
-                    && text(name).starts_with(NODE_DEBUGGER);
+            let is_new_pod = is(verb, b"\"create\"") && is(resource, b"\"pods\"");
+            if is_new_pod && record.level() >= Level::Request && record.ends_request() {
+                return Some(Kind::Pod);
+            }
+            let is_door =
+                is(verb, b"\"proxy\"") || is_new_pod && text(name).starts_with(NODE_DEBUGGER);
+            return is_door.then_some(Kind::Door);
         };
-        matches!(
+        let is_door = matches!(
             &*subresource.text(),
             "exec" | "attach" | "portforward" | "proxy" | "ephemeralcontainers"
-        ) && matches!(&*text(resource), "pods" | "services" | "nodes")
+        ) && matches!(&*text(resource), "pods" | "services" | "nodes");
+        is_door.then_some(Kind::Door)
     }
 }
 
@@ -110,33 +136,38 @@ impl Analysis for ExecSessions {
 
     fn merge(&mut self, other: Self) {
         self.latest = self.latest.max(other.latest);
+        self.pods.merge(other.pods);
         other.requests.into_iter().for_each(|(id, request)| self.insert(id, request));
     }
 
     fn finish(self) -> ExecSessionList {
-        let ExecSessions { question, requests, latest, .. } = self;
+        let ExecSessions { question, requests, pods, latest, .. } = self;
         let sessions = session::join(requests);
         let items = sessions.into_iter().filter(|it| question.is_about(it, latest));
-        ExecSessionList::new(items, question.shows_secrets)
+        let items = items.map(|it| pods.complete(Item::of(it, question.shows_secrets)));
+        ExecSessionList { items: items.collect() }
     }
 }
 
 impl ExecSessions {
     /// The request that a record is a stage of, if it is one into a workload.
-    fn request(&self, record: &Record<'_>) -> Option<(Id, Request)> {
-        if !self.may_be_door(record) {
-            return None;
-        }
+    fn request(&mut self, record: &Record<'_>) -> Option<(Id, Box<Request>)> {
+        let kind = self.kind(record)?;
         let event = record.event()?;
+        if kind == Kind::Pod {
+            self.pods.observe(&event);
+        }
         let door = Door::of(&event)?;
         let matches = self.question.filter.matches(record);
-        let request = Request::new(record.log(), Sighting::new(&event, door, matches));
-        Some((Id::of(&event), request))
+        let pool = &mut self.pool;
+        let sighting = Sighting::new(&event, door, matches, pool);
+        let request = Request::new(pool.text(record.log()), sighting);
+        Some((Id::of(&event, pool), Box::new(request)))
     }
 
-    fn insert(&mut self, id: Id, request: Request) {
+    fn insert(&mut self, id: Id, request: Box<Request>) {
         match self.requests.entry(id) {
-            std::collections::hash_map::Entry::Occupied(mut it) => it.get_mut().merge(request),
+            std::collections::hash_map::Entry::Occupied(mut it) => it.get_mut().merge(*request),
             std::collections::hash_map::Entry::Vacant(it) => {
                 it.insert(request);
             }
@@ -177,12 +208,12 @@ impl Question {
 
 /// A collector's event without a request's ID is still of one request.
 impl Id {
-    fn of(event: &Event<'_>) -> Id {
+    fn of(event: &Event<'_>, pool: &mut Pool) -> Id {
         Id {
-            audit_id: event.audit_id.clone().into_owned(),
+            audit_id: (*event.audit_id).into(),
             received: event.request_received_timestamp,
-            username: event.user.username.clone().into_owned(),
-            uri: event.request_uri.clone().into_owned(),
+            username: pool.text(&event.user.username),
+            uri: (*event.request_uri).into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     Session, State,
     mask::mask,
     session::{Person, Protocol},
+    shared::Shared,
     tool::Tool,
 };
 use crate::{
@@ -32,11 +33,11 @@ pub struct Item {
     pub end_time: Option<Timestamp>,
     /// Seconds.
     pub duration: Option<f64>,
-    pub user: Person,
-    pub impersonated_user: Option<Person>,
+    pub user: Shared<Person>,
+    pub impersonated_user: Option<Shared<Person>>,
     #[serde(rename = "sourceIPs")]
-    pub source_ips: Vec<String>,
-    pub user_agent: Option<String>,
+    pub source_ips: Shared<[String]>,
+    pub user_agent: Option<Shared<str>>,
     pub tool: Option<Tool>,
     pub node: Option<String>,
     pub namespace: Option<String>,
@@ -48,12 +49,12 @@ pub struct Item {
     pub stderr: Option<bool>,
     pub tty: Option<bool>,
     pub code: Option<i64>,
-    pub reason: Option<String>,
-    pub message: Option<String>,
-    pub allowed_by: Option<String>,
+    pub reason: Option<Shared<str>>,
+    pub message: Option<Shared<str>>,
+    pub allowed_by: Option<Shared<str>>,
     #[serde(rename = "auditIDs")]
-    pub audit_ids: Vec<String>,
-    pub log: String,
+    pub audit_ids: Vec<Box<str>>,
+    pub log: Shared<str>,
     /// The service of a service proxy: shown to people.
     #[serde(skip)]
     pub service: Option<String>,
@@ -62,15 +63,9 @@ pub struct Item {
     pub identity: Option<Identity>,
     /// The last request, for an authorizer.
     #[serde(skip)]
-    verb: String,
+    verb: Shared<str>,
     #[serde(skip)]
-    uri: String,
-}
-
-impl ExecSessionList {
-    pub(super) fn new(sessions: impl Iterator<Item = Session>, shows_secrets: bool) -> Self {
-        ExecSessionList { items: sessions.map(|it| Item::of(it, shows_secrets)).collect() }
-    }
+    uri: Box<str>,
 }
 
 impl ExecSessionList {
@@ -91,9 +86,9 @@ impl Item {
 
 impl Item {
     pub(super) fn of(session: Session, shows_secrets: bool) -> Item {
-        let given = |it: String| (!it.is_empty()).then_some(it);
+        let given = |it: Shared<str>| (!it.is_empty()).then_some(it);
         let duration = session.duration().map(|it| it as f64 / 1e6);
-        let door = session.door;
+        let door = *session.door;
         Item {
             kind: door.kind.as_str(),
             protocol: session.protocol,
@@ -118,7 +113,7 @@ impl Item {
             code: session.code,
             reason: given(session.reason),
             message: given(session.message),
-            allowed_by: given(session.allowed_by),
+            allowed_by: session.allowed_by.and_then(given),
             audit_ids: session.audit_ids,
             log: session.log,
             service: door.service,
@@ -132,6 +127,13 @@ impl Item {
         self.state == State::Open
     }
 
+    /// Whether it got into a container that nobody named.
+    pub fn is_unnamed(&self) -> bool {
+        self.container.is_none()
+            && matches!(self.kind, "exec" | "attach" | "cp")
+            && matches!(self.state, State::Open | State::Closed)
+    }
+
     /// The same, with how long it has lasted.
     #[must_use]
     pub fn lasting(mut self, now: Timestamp) -> Item {
@@ -142,17 +144,11 @@ impl Item {
 
     fn row(&self, n_times: usize, longest: Option<f64>) -> Vec<Cell> {
         let text = |it: &Option<String>| it.clone().unwrap_or_default();
-        let who = self.impersonated_user.as_ref().unwrap_or(&self.user);
         let by = self.impersonated_user.as_ref().map(|_| self.user.username.clone());
         let is_stream = matches!(self.kind, "exec" | "attach" | "cp");
         let container = match &self.container {
             None if is_stream => "<default>".to_owned(),
             it => text(it),
-        };
-        let target = match (&self.namespace, &self.pod, &self.service) {
-            (Some(namespace), Some(pod), _) => format!("{namespace}/{pod}"),
-            (Some(namespace), None, Some(service)) => format!("{namespace}/svc/{service}"),
-            _ => text(&self.pod),
         };
         let times = if n_times > 1 { format!(" ×{n_times}") } else { String::new() };
         let code = match (self.state, self.code) {
@@ -175,9 +171,9 @@ impl Item {
         let mut row = vec![
             self.start_time.map_or(Cell::None, |it| Cell::Time(it.0)),
             longest.map_or(Cell::None, Cell::Seconds),
-            who.username.as_str().into(),
+            self.who().into(),
             format!("{}{times}", self.kind).into(),
-            target.into(),
+            self.target().into(),
             container.into(),
             if self.tty == Some(true) { "yes" } else { "no" }.into(),
             format!("{}{code}", self.state.as_str()).into(),
@@ -187,9 +183,9 @@ impl Item {
             tool.into(),
             protocol.into(),
             text(&self.node).into(),
-            self.allowed_by.clone().or(self.message.clone()).into(),
+            self.allowed_by.as_deref().or(self.message.as_deref()).into(),
             self.audit_ids.join(",").into(),
-            self.log.as_str().into(),
+            (*self.log).into(),
         ];
         if let Some(identity) = &self.identity {
             let was_allowed = Some(self.state != State::Denied);
@@ -198,6 +194,42 @@ impl Item {
             row.push(identity.held().into());
         }
         row
+    }
+
+    /// The user that was let in.
+    fn who(&self) -> &str {
+        &self.impersonated_user.as_ref().unwrap_or(&self.user).username
+    }
+
+    /// What was entered.
+    fn target(&self) -> String {
+        match (&self.namespace, &self.pod, &self.service) {
+            (Some(namespace), Some(pod), _) => format!("{namespace}/{pod}"),
+            (Some(namespace), None, Some(service)) => format!("{namespace}/svc/{service}"),
+            _ => self.pod.clone().unwrap_or_default(),
+        }
+    }
+
+    /// A row for a terminal that has room for the most important things only.
+    fn narrow_row(&self, n_times: usize, longest: Option<f64>) -> Vec<Cell> {
+        let lasted = match (self.state, longest) {
+            (State::Open | State::Closed, Some(seconds)) => Cell::Seconds(seconds),
+            (state, _) => state.as_str().into(),
+        };
+        let times = if n_times > 1 { format!(" ×{n_times}") } else { String::new() };
+        let flags = match (self.stdin, self.tty) {
+            (Some(true), Some(true)) => " -it",
+            (_, Some(true)) => " -t",
+            _ => "",
+        };
+        let what = format!("{}{times}{flags} {}", self.kind, quoted(&self.command));
+        vec![
+            self.start_time.map_or(Cell::None, |it| Cell::Minute(it.0)),
+            lasted,
+            self.who().into(),
+            self.target().into(),
+            what.trim_end().into(),
+        ]
     }
 
     /// Whether a person would read the two as the same thing done again.
@@ -260,23 +292,17 @@ impl Report for ExecSessionList {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let mut rows = Vec::new();
-        let mut rest = self.items.as_slice();
-        while let Some(first) = rest.first() {
-            let is_near = |a: &Item, b: &Item| match (a.start_time, b.start_time) {
-                (Some(a), Some(b)) => b.0.saturating_sub(a.0) <= BURST,
-                _ => false,
-            };
-            let n_more = rest
-                .windows(2)
-                .take_while(|it| it[0].is_like(&it[1]) && is_near(&it[0], &it[1]))
-                .count();
-            let (burst, others) = rest.split_at(1 + n_more);
-            let longest = burst.iter().filter_map(|it| it.duration).reduce(f64::max);
-            rows.push(first.row(burst.len(), longest));
-            rest = others;
-        }
-        vec![Table { columns: self.columns(), rows }]
+        let row = |(first, n, longest): (&Item, usize, Option<f64>)| first.row(n, longest);
+        vec![Table { columns: self.columns(), rows: self.bursts().map(row).collect() }]
+    }
+
+    fn narrow_tables(&self) -> Option<Vec<Table>> {
+        let row = |(first, n, longest): (&Item, usize, Option<f64>)| first.narrow_row(n, longest);
+        // Whoever asks who came in wants to see it.
+        let is_resolved = self.items.iter().any(|it| it.identity.is_some());
+        (!is_resolved).then(|| {
+            vec![Table { columns: narrow_columns(), rows: self.bursts().map(row).collect() }]
+        })
     }
 }
 
@@ -297,6 +323,35 @@ impl ExecSessionList {
         }
         columns
     }
+
+    /// The same for a narrow terminal.
+    #[must_use]
+    pub fn narrow_rows(&self) -> Table {
+        let rows = self.items.iter().map(|it| it.narrow_row(1, it.duration)).collect();
+        Table { columns: narrow_columns(), rows }
+    }
+
+    /// The first of each burst, how many it has, and how long the longest lasted.
+    fn bursts(&self) -> impl Iterator<Item = (&Item, usize, Option<f64>)> {
+        let is_near = |a: &Item, b: &Item| match (a.start_time, b.start_time) {
+            (Some(a), Some(b)) => b.0.saturating_sub(a.0) <= BURST,
+            _ => false,
+        };
+        self.items.chunk_by(move |a, b| a.is_like(b) && is_near(a, b)).filter_map(|burst| {
+            let longest = burst.iter().filter_map(|it| it.duration).reduce(f64::max);
+            burst.first().map(|first| (first, burst.len(), longest))
+        })
+    }
+}
+
+fn narrow_columns() -> Vec<Column> {
+    vec![
+        Column::text("START"),
+        Column::number("LASTED"),
+        Column::text("USER"),
+        Column::text("POD"),
+        Column::text("WHAT").shrinking_to(10),
+    ]
 }
 
 fn columns() -> Vec<Column> {

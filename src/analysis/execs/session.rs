@@ -4,21 +4,24 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::Serialize;
 
-use super::door::{Door, Type};
+use super::{
+    door::{Door, Type},
+    shared::{Pool, Shared},
+};
 use crate::event::{Event, Stage, Timestamp, User};
 
 /// What tells one request from another. A client chooses its audit ID, so that alone does not;
 /// the log is left out, for stages may be in files that nobody knows to be one log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id {
-    pub(super) audit_id: String,
+    pub(super) audit_id: Box<str>,
     pub(super) received: Option<Timestamp>,
-    pub(super) username: String,
-    pub(super) uri: String,
+    pub(super) username: Shared<str>,
+    pub(super) uri: Box<str>,
 }
 
 /// A user as documents show it: all four fields, always.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Person {
     pub username: String,
     pub groups: Vec<String>,
@@ -54,36 +57,40 @@ pub(super) struct Sighting {
     stage: Stage,
     time: Option<Timestamp>,
     matches: bool,
-    verb: String,
+    verb: Shared<str>,
     code: Option<i64>,
-    reason: String,
-    message: String,
-    user: Person,
-    impersonated_user: Option<Person>,
-    source_ips: Vec<String>,
-    user_agent: String,
-    allowed_by: String,
-    door: Door,
+    reason: Shared<str>,
+    message: Shared<str>,
+    user: Shared<Person>,
+    impersonated_user: Option<Shared<Person>>,
+    source_ips: Shared<[String]>,
+    user_agent: Shared<str>,
+    allowed_by: Shared<str>,
+    door: Box<Door>,
 }
 
 impl Sighting {
-    pub(super) fn new(event: &Event<'_>, door: Door, matches: bool) -> Sighting {
+    pub(super) fn new(event: &Event<'_>, door: Door, matches: bool, pool: &mut Pool) -> Sighting {
         let status = event.response_status.as_ref();
-        let text = |it: Option<&str>| it.unwrap_or_default().to_owned();
+        let ips: Vec<String> = event.source_ips.iter().map(|it| (**it).to_owned()).collect();
+        let grant = event.annotations.get("authorization.k8s.io/reason");
         Sighting {
             stage: event.stage,
             time: event.stage_timestamp,
             matches,
-            verb: event.verb.clone().into_owned(),
+            verb: pool.text(&event.verb),
             code: status.and_then(|it| it.code),
-            reason: text(status.map(|it| &*it.reason)),
-            message: text(status.map(|it| &*it.message)),
-            user: Person::of(&event.user),
-            impersonated_user: event.impersonated_user.as_ref().map(Person::of),
-            source_ips: event.source_ips.iter().map(|it| (**it).to_owned()).collect(),
-            user_agent: event.user_agent.clone().into_owned(),
-            allowed_by: text(event.annotations.get("authorization.k8s.io/reason").map(|it| &**it)),
-            door,
+            reason: pool.text(status.map_or("", |it| &it.reason)),
+            message: pool.text(status.map_or("", |it| &it.message)),
+            user: pool.person(Person::of(&event.user)),
+            impersonated_user: event
+                .impersonated_user
+                .as_ref()
+                .map(|it| pool.person(Person::of(it))),
+            source_ips: pool.list(&ips),
+            user_agent: pool.text(&event.user_agent),
+            allowed_by: pool.text(grant.map_or("", |it| it)),
+            door: Box::new(door),
         }
     }
 }
@@ -91,7 +98,7 @@ impl Sighting {
 /// What is known of a request. Merging is commutative and associative: least and greatest.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
-    log: String,
+    log: Shared<str>,
     first_seen: Option<Timestamp>,
     /// The code of a `ResponseStarted`.
     started: Option<i64>,
@@ -99,9 +106,9 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(log: &str, last: Sighting) -> Request {
+    pub(super) fn new(log: Shared<str>, last: Sighting) -> Request {
         let started = if last.stage == Stage::ResponseStarted { last.code } else { None };
-        Request { log: log.to_owned(), first_seen: last.time, started, last }
+        Request { log, first_seen: last.time, started, last }
     }
 
     pub(super) fn merge(&mut self, other: Request) {
@@ -172,25 +179,26 @@ impl State {
 /// One attempt to get in, successful or not.
 #[derive(Debug, Clone)]
 pub struct Session {
-    pub(super) door: Door,
+    pub(super) door: Box<Door>,
     pub(super) protocol: Option<Protocol>,
     pub(super) state: State,
     pub(super) start_time: Option<Timestamp>,
     pub(super) end_time: Option<Timestamp>,
     /// The latest stage in the logs, also of what has no end.
     pub(super) last_seen: Option<Timestamp>,
-    pub(super) user: Person,
-    pub(super) impersonated_user: Option<Person>,
-    pub(super) source_ips: Vec<String>,
-    pub(super) user_agent: String,
-    pub(super) verb: String,
-    pub(super) uri: String,
+    pub(super) user: Shared<Person>,
+    pub(super) impersonated_user: Option<Shared<Person>>,
+    pub(super) source_ips: Shared<[String]>,
+    pub(super) user_agent: Shared<str>,
+    pub(super) verb: Shared<str>,
+    pub(super) uri: Box<str>,
     pub(super) code: Option<i64>,
-    pub(super) reason: String,
-    pub(super) message: String,
-    pub(super) allowed_by: String,
-    pub(super) audit_ids: Vec<String>,
-    pub(super) log: String,
+    pub(super) reason: Shared<str>,
+    pub(super) message: Shared<str>,
+    /// `None` where it was not allowed, whatever the annotation says.
+    pub(super) allowed_by: Option<Shared<str>>,
+    pub(super) audit_ids: Vec<Box<str>>,
+    pub(super) log: Shared<str>,
     pub(super) matches: bool,
 }
 
@@ -199,7 +207,7 @@ impl Session {
         let Request { log, first_seen, started, last } = request;
         // If the client left before an answer was written, the API server makes one up.
         // Source: `apiserver/pkg/endpoints/filters/audit.go`.
-        let is_made_up = last.code == Some(200) && last.message == "Connection closed early";
+        let is_made_up = last.code == Some(200) && &*last.message == "Connection closed early";
         let code = if is_made_up { started } else { last.code.or(started) };
         let state = state(last.stage, code);
         let is_refused = matches!(state, State::Denied | State::Failed);
@@ -214,7 +222,7 @@ impl Session {
             reason: last.reason,
             message: last.message,
             // A newer server may refuse after RBAC allowed the verb that is recorded.
-            allowed_by: if state == State::Denied { String::new() } else { last.allowed_by },
+            allowed_by: Some(last.allowed_by).filter(|_| state != State::Denied),
             audit_ids: vec![id.audit_id],
             uri: id.uri,
             door: last.door,
@@ -250,17 +258,21 @@ impl Session {
     /// Whether it is a try over WebSocket that failed.
     pub(super) fn may_fall_back(&self) -> bool {
         let is_refused = matches!(self.state, State::Denied | State::Failed);
-        self.verb == "get" && is_refused && self.door.kind.is_stream()
+        &*self.verb == "get" && is_refused && self.door.kind.is_stream()
     }
 
     /// Whether it may be the same attempt again over SPDY.
     pub(super) fn may_be_fallback(&self) -> bool {
-        self.verb == "create" && self.door.kind.is_stream()
+        &*self.verb == "create" && self.door.kind.is_stream()
     }
 
     /// What a try and its fallback have in common.
     pub(super) fn way(&self) -> Way {
-        [self.user.username.clone(), self.effective_user().username.clone(), self.uri.clone()]
+        Way {
+            user: self.user.username.clone(),
+            effective: self.effective_user().username.clone(),
+            uri: self.uri.clone(),
+        }
     }
 
     /// Makes it one attempt with the try before it.
@@ -280,7 +292,12 @@ impl Session {
 }
 
 /// The users and the URI of a request.
-pub(super) type Way = [String; 3];
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Way {
+    user: String,
+    effective: String,
+    uri: Box<str>,
+}
 
 /// The longest pause before a fallback, in microseconds.
 pub(super) const FALLBACK: i64 = 2_000_000;
@@ -309,11 +326,11 @@ fn protocol(kind: Type, verb: &str, code: Option<i64>) -> Option<Protocol> {
 }
 
 /// Sessions by start: what an aggregated server saw again and fallbacks are joined.
-pub(super) fn join(requests: HashMap<Id, Request>) -> Vec<Session> {
-    let mut requests: Vec<(Id, Request)> = requests.into_iter().collect();
+pub(super) fn join(requests: HashMap<Id, Box<Request>>) -> Vec<Session> {
+    let mut requests: Vec<(Id, Box<Request>)> = requests.into_iter().collect();
     requests.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let mut sessions: Vec<Session> =
-        requests.into_iter().map(|(id, request)| Session::of(id, request)).collect();
+    let of = |(id, request): (Id, Box<Request>)| Session::of(id, *request);
+    let mut sessions: Vec<Session> = requests.into_iter().map(of).collect();
     sessions.sort_by_key(|it| it.start_time);
     let sessions = without_repeats(sessions);
     let mut sessions = with_fallbacks(sessions);
@@ -334,7 +351,7 @@ const LOOK_BACK: usize = 16;
 
 fn without_repeats(sessions: Vec<Session>) -> Vec<Session> {
     let mut kept: Vec<Session> = Vec::with_capacity(sessions.len());
-    let mut by_id: HashMap<(String, String), VecDeque<usize>> = HashMap::new();
+    let mut by_id: HashMap<(Box<str>, Box<str>), VecDeque<usize>> = HashMap::new();
     for session in sessions {
         let outer = by_id.entry((session.audit_ids[0].clone(), session.uri.clone())).or_default();
         if let Some(&at) = outer.iter().find(|&&at| kept[at].contains(&session)) {

@@ -65,10 +65,6 @@ fn recorded_sessions_are_what_was_typed() {
                 continue;
             };
             n_compared += 1;
-            if connect["subresource"] == "proxy" || connect["subresource"] == "ephemeralcontainers"
-            {
-                continue;
-            }
             let code = connect["code"].as_i64().unwrap();
             assert_eq!(item["code"], code, "{what}");
             let user = match record["user"].as_str().unwrap() {
@@ -90,25 +86,37 @@ fn recorded_sessions_are_what_was_typed() {
                 _ => "closed",
             };
             assert_eq!(item["state"], state, "{what}");
-            let null = |it: &Value| it.is_null().then_some(false).or(it.as_bool());
-            assert_eq!(
-                texts_or_none(&item["command"]),
-                texts_or_none(&connect["command"]),
-                "{what}"
-            );
-            assert_eq!(null(&item["tty"]), null(&connect["tty"]), "{what}");
-            assert_eq!(null(&item["stdin"]), null(&connect["stdin"]), "{what}");
-            assert_eq!(item["container"], connect["container"], "{what}");
-            assert_eq!(
-                item["pod"],
-                record["pod"].as_str().map_or(item["pod"].clone(), Value::from),
-                "{what}"
-            );
+            // Of the kubelet's doors, the path tells the place, and `cmd` the command of `run`.
+            let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+            let node: Vec<&str> = path.split('/').skip_while(|it| *it != "proxy").collect();
+            let (mut command, mut container) =
+                (texts_or_none(&connect["command"]), connect["container"].clone());
+            if let (true, [_, action, _, _, name]) = (uri.contains("/nodes/"), node.as_slice()) {
+                container = (*name).into();
+                if *action == "run" {
+                    command = vec![query.replace("cmd=", "")];
+                }
+            }
+            assert_eq!(texts_or_none(&item["command"]), command, "{what}");
+            assert_eq!(item["container"], container, "{what}");
+            let flag = |it: &Value| it.as_bool().unwrap_or_default();
+            assert_eq!(flag(&item["tty"]), flag(&connect["tty"]), "{what}");
+            assert_eq!(flag(&item["stdin"]), flag(&connect["stdin"]), "{what}");
+            let is_place = |name: &str, part: &Value| {
+                part.as_str().is_none_or(|it| it == name || name.split(':').any(|part| part == it))
+            };
+            let name = uri.split('/').skip_while(|it| *it != "pods").nth(1).unwrap_or("shop");
+            assert!(is_place(name, &item["pod"]), "{what}: {}", item["pod"]);
+            if record["pod"].is_string() {
+                assert_eq!(item["pod"], record["pod"], "{what}");
+            }
+            if item["auditIDs"].as_array().is_some_and(|it| it.len() == 1) {
+                assert_eq!(item["startTime"], connect["start"], "{what}");
+                assert_eq!(item["endTime"], connect["last"], "{what}");
+            }
             if code == 101 {
                 let transport = if connect["verb"] == "get" { "websocket" } else { "spdy" };
                 assert_eq!(item["protocol"], transport, "{what}");
-                assert_eq!(item["startTime"], connect["start"], "{what}");
-                assert_eq!(item["endTime"], connect["last"], "{what}");
             }
         }
         if let Some(argv) = record["argv"].as_array() {
@@ -144,6 +152,72 @@ fn recorded_commands_are_shown_as_they_are() {
     assert_eq!(fold(&Question::default(), &lines, 1).items, shown.items);
 }
 
+/// What a hostile client may send comes back as it was typed, and is shown in one line.
+#[test]
+fn odd_commands() {
+    let check = |query: &str, expected: &[&str]| {
+        let line = event("1", "u", "get", COMPLETE, 101, 1.0, 2.0)
+            .replace("command=id&container=c&stdout=true", query);
+        let list = fold(&secrets(), &[("l", line)], 1);
+        assert_eq!(list.items[0].command, expected, "{query}");
+        let shown = on_terminal(&list, 200);
+        assert!(shown.lines().count() == 2 && !shown.contains('\u{1b}'), "{shown}");
+        list.items[0].clone()
+    };
+    let long = "a+b%0A".repeat(1365) + "%zz"; // 8 KiB, and no sound escape at its end
+    check(&format!("command={long}&command=x"), &["x"]);
+    let long = long.trim_end_matches("%zz");
+    check(&format!("command={long}"), &["a b\n".repeat(1365).as_str()]);
+    check(
+        "command=a%0Ab&command=%1B%5B2J%00&command=%E2%80%AE",
+        &["a\nb", "\u{1b}[2J\0", "\u{202e}"],
+    );
+    check("command=%ff%fe", &["\u{fffd}\u{fffd}"]);
+    check("command=%&command=%4&command=%g1&command=ok%25", &["ok%"]);
+    check("command=1%2B1&command=1+1&command=%2520", &["1+1", "1 1", "%20"]);
+    check("command=a;b&command=c", &["c"]);
+    check("&&=&command&&command=", &["", ""]);
+    check("COMMAND=a&commands=b", &[]);
+    let item =
+        check("command=a&container=x&container=y&tty=false&tty=true&stdin=1&stdin=0", &["a"]);
+    let seen = (item.container.as_deref(), item.tty, item.stdin, item.stdout);
+    assert_eq!(seen, (Some("x"), Some(false), Some(true), Some(false)));
+}
+
+/// Nothing to enter, whatever it is called; and no URI at all.
+#[test]
+fn no_sessions() {
+    let line = event("1", "u", "get", COMPLETE, 200, 1.0, 2.0);
+    for (from, to) in [
+        (r#""subresource":"exec""#, r#""subresource":"execute""#),
+        (r#""subresource":"exec""#, r#""subresource":"log""#),
+        (r#""resource":"pods""#, r#""resource":"deployments""#),
+        (r#""resource":"pods""#, r#""resource":"pods","apiGroup":"metrics.k8s.io""#),
+        (r#""resource":"pods""#, r#""resource":"nodes""#),
+    ] {
+        let changed = line.replace(from, to);
+        assert_ne!(changed, line);
+        assert_eq!(fold(&secrets(), &[("l", changed)], 1).items.len(), 0, "{to}");
+    }
+    for uri in ["", "?", "%", "\u{1f980}", "//", "http://h/x?command=a", "exec?"] {
+        let mut odd: Value = serde_json::from_str(&line).unwrap();
+        odd["requestURI"] = uri.into();
+        let items = fold(&secrets(), &[("l", odd.to_string())], 1).items;
+        assert_eq!((items.len(), items[0].pod.as_deref()), (1, Some("p")), "{uri}");
+    }
+}
+
+/// The server that had the session died, and the one after it knows nothing of it.
+#[test]
+fn a_restart_in_mid_session() {
+    let lines = [
+        ("l", event("1", "u", "get", STARTED, 101, 1.0, 1.5)),
+        ("l", event("2", "u", "get", STARTED, 101, 8.0, 8.5)),
+        ("l", event("2", "u", "get", COMPLETE, 101, 8.0, 9.0)),
+    ];
+    check(&lines, "1 open 101 - l; 2 closed 101 1 l");
+}
+
 /// Times are seconds of one minute.
 pub(super) fn event(
     id: &str,
@@ -172,7 +246,7 @@ fn shown(question: &Question, lines: &[(&str, String)]) -> String {
     let sessions = fold(question, lines, 1).items.into_iter().map(|it| {
         let duration = it.duration.map_or("-".to_owned(), |it| it.to_string());
         let code = it.code.unwrap_or_default();
-        format!("{} {} {code} {duration} {}", it.audit_ids.join("+"), it.state.as_str(), it.log)
+        format!("{} {} {code} {duration} {}", it.audit_ids.join("+"), it.state.as_str(), &*it.log)
     });
     sessions.collect::<Vec<_>>().join("; ")
 }
@@ -283,19 +357,124 @@ fn questions() {
     );
 }
 
+/// A request for an exec that names no container, and what a pod was created with.
+#[test]
+fn a_container_that_nobody_named() {
+    let exec =
+        |code| event("1", "u", "get", COMPLETE, code, 10.0, 20.0).replace("&container=c", "");
+    let pod = |field: &str, name: &str, time: f64| {
+        let mut it: Value =
+            serde_json::from_str(&event("2", "u", "create", COMPLETE, 201, time, time)).unwrap();
+        it["level"] = "Request".into();
+        it["objectRef"]["subresource"] = Value::Null;
+        it["requestURI"] = "/api/v1/namespaces/a/pods".into();
+        it[field] = json!({"kind": "Pod", "spec": {"containers": [{"name": name}]}});
+        it.to_string()
+    };
+    let check = |lines: &[String], expected: Option<&str>| {
+        let lines: Vec<_> = lines.iter().map(|it| ("l", it.clone())).collect();
+        for n_parts in [1, lines.len()] {
+            let items = fold(&Question::default(), &lines, n_parts).items;
+            let container =
+                items.iter().find(|it| it.kind == "exec").map(|it| it.container.clone());
+            assert_eq!(container, Some(expected.map(str::to_owned)), "{lines:?}");
+        }
+    };
+    check(&[exec(101)], None);
+    check(&[pod("requestObject", "asked", 5.0), exec(101)], Some("asked"));
+    check(&[exec(101), pod("responseObject", "made", 5.0)], Some("made"));
+    // Another pod of the name, before and after: the one that was there counts.
+    let others = [pod("requestObject", "old", 1.0), pod("requestObject", "later", 15.0)];
+    check(&[others[0].clone(), others[1].clone(), exec(101)], Some("old"));
+    check(&[others[1].clone(), exec(101)], None);
+    // Who was refused got nowhere.
+    check(&[others[0].clone(), exec(403)], None);
+}
+
+/// Field by field as kubechronicle's audit processor fills it in.
 #[test]
 fn changeevent() {
-    let lines = [("l", event("1", "u", "get", COMPLETE, 101, 1.0, 2.0))];
-    let report = fold(&Question::default(), &lines, 1);
-    let shown = serde_json::to_value(change_event::ChangeEvent::from(&report.items[0])).unwrap();
-    let expected = json!({
+    let shown = |line: String| {
+        let report = fold(&Question::default(), &[("l", line)], 1);
+        serde_json::to_value(change_event::ChangeEvent::from(&report.items[0])).unwrap()
+    };
+    let line = event("1", "u", "get", COMPLETE, 101, 1.0, 2.0);
+    let mut expected = json!({
         "id": "EXEC-pods-p-u-1767323041000000000", "timestamp": "2026-01-02T03:04:01.000000Z",
-        "operation": "EXEC", "resource_kind": "Pod", "namespace": "a", "name": "p",
+        "operation": "EXEC", "resource_kind": "pods", "namespace": "a", "name": "p",
         "actor": {"username": "u", "groups": [], "source_ip": "10.0.0.7"},
         "source": {"tool": "unknown"}, "allowed": true,
         "exec_metadata": {"command": ["id"], "container": "c", "stdin": false, "tty": false, "target_type": "pod"},
     });
-    assert_eq!(shown, expected);
+    assert_eq!(shown(line.clone()), expected);
+    let kubectl = line.replace(r#""verb""#, r#""userAgent":"kubectl/v1.36.2 (linux)","verb""#);
+    expected["source"]["tool"] = "kubectl".into();
+    assert_eq!(shown(kubectl.clone()), expected);
+
+    // Who authenticated, with groups; whom they acted as is not read.
+    let robot = "system:serviceaccount:a:ci";
+    let groups =
+        format!(r#"{{"username":"{robot}","groups":["g"]}},"impersonatedUser":{{"username":"v"}}"#);
+    let robots = shown(kubectl.replace(r#"{"username":"u"}"#, &groups));
+    let actor = json!({"username": robot, "groups": ["g"], "service_account": robot, "source_ip": "10.0.0.7"});
+    assert_eq!((&robots["actor"], &robots["source"]["tool"]), (&actor, &"controller".into()));
+    let system = shown(event("1", "system:node:n", "get", COMPLETE, 101, 1.0, 2.0));
+    assert_eq!(system["source"]["tool"], "system");
+
+    // An attempt that was refused is one.
+    let refused = shown(line.replace(r#""code":101"#, r#""code":403,"reason":"Forbidden""#));
+    assert_eq!(refused["allowed"], false);
+    assert_eq!(refused["exec_metadata"]["code"], 403);
+    assert_eq!(refused["exec_metadata"]["reason"], "Forbidden");
+
+    // Through the kubelet.
+    let node = line
+        .replace("/api/v1/namespaces/a/pods/p/exec", "/api/v1/nodes/n/proxy/exec/a/p/c")
+        .replace(r#""namespace":"a","name":"p""#, r#""name":"n""#)
+        .replace(r#""resource":"pods""#, r#""resource":"nodes""#)
+        .replace(r#""subresource":"exec""#, r#""subresource":"proxy""#);
+    let node = shown(node);
+    let names = json!([node["id"], node["resource_kind"], node["namespace"], node["name"]]);
+    assert_eq!(names, json!(["EXEC-Node-n-u-1767323041000000000", "Node", "", "n"]));
+    let metadata = json!({"command": ["id"], "container": "c", "stdin": false, "tty": false, "target_type": "node", "node_name": "n"});
+    assert_eq!(node["exec_metadata"], metadata);
+}
+
+/// The table as a terminal of so many columns shows it.
+fn on_terminal(list: &ExecSessionList, width: usize) -> String {
+    let look = crate::output::Look { width: Some(width), ..crate::output::Look::default() };
+    let mut out = Vec::new();
+    let format = crate::output::Format::Table;
+    crate::output::write(list, None::<&()>, format, &look, &mut out)
+        .expect("memory can be written");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn no_row_is_wrapped() {
+    use unicode_width::UnicodeWidthStr;
+    let (lines, _) = recorded();
+    let mut report = fold(&Question::default(), &lines, 1);
+    let is_long =
+        |it: &Item| it.user.username.len() > 12 || it.namespace.as_deref() == Some("default");
+    report.items.retain(|it| !is_long(it));
+    // As long as a pod of a deployment is usually called.
+    report.items[1].pod = Some("web-7d4b9c6f5-x2x9z".to_owned());
+    for (width, header) in [
+        (80, "START LASTED USER POD WHAT"),
+        (200, "START DURATION USER TYPE POD CONTAINER TTY STATE COMMAND"),
+    ] {
+        let shown = on_terminal(&report, width);
+        let first: Vec<&str> =
+            shown.lines().next().unwrap_or_default().split_whitespace().collect();
+        assert_eq!(first.join(" "), header);
+        let widest = shown.lines().map(UnicodeWidthStr::width).max();
+        assert!(widest.is_some_and(|it| it <= width && it > width / 2), "{widest:?}: {shown}");
+    }
+    let shown = on_terminal(&report, 80);
+    for part in ["denied", "portforward", "exec -it sh", "cp tar", "node-run id", "…"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use super::{
         exit,
         filter_args::now,
     },
-    Shape, lines,
+    Shape,
+    containers::Containers,
+    lines,
 };
 use crate::{
     analysis::{
@@ -26,7 +28,6 @@ use crate::{
     output::{self, Format, Look, csv, table},
     pipeline::{self, Watcher},
     rbac::Snapshot,
-    report::Table,
 };
 
 pub fn run(
@@ -55,6 +56,7 @@ pub fn run(
     }
     let mut watch = Watch {
         live: Live::new(sessions),
+        containers: Containers::of(source),
         now: now(),
         screen: Screen::new(shape, output, snapshot, out),
         result: Ok(()),
@@ -90,6 +92,7 @@ impl Watcher for Whole {
 /// Tells of sessions as they start and end.
 struct Watch<'o> {
     live: Live,
+    containers: Option<Containers>,
     /// As of the last pause, at most a second ago.
     now: Timestamp,
     screen: Screen<'o>,
@@ -104,7 +107,11 @@ impl Watcher for Watch<'_> {
 
     fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
         self.now = now();
-        let told = self.live.drain(self.now);
+        let mut told = self.live.drain(self.now);
+        if let Some(containers) = &mut self.containers {
+            containers.renew();
+            told.iter_mut().for_each(|it| containers.complete(&mut it.item));
+        }
         self.result = self.screen.show(told, &self.live, self.now);
         if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
@@ -132,7 +139,12 @@ struct Screen<'o> {
     /// Lines of the open sessions that were drawn, and when.
     drawn: usize,
     at: Option<Instant>,
+    /// Whether the terminal has no room for the whole table.
+    is_narrow: bool,
 }
+
+/// The narrowest terminal for the whole table of ordinary sessions.
+const WHOLE: usize = 120;
 
 impl<'o> Screen<'o> {
     fn new(
@@ -142,7 +154,11 @@ impl<'o> Screen<'o> {
         out: &'o mut dyn Write,
     ) -> Screen<'o> {
         let look = output.look();
-        Screen { shape, snapshot, look, out, pages: None, has_header: false, drawn: 0, at: None }
+        let is_narrow = snapshot.is_none()
+            && matches!(shape, Shape::Usual(Format::Table))
+            && look.width.is_some_and(|it| it < WHOLE);
+        let (pages, at) = (None, None);
+        Screen { shape, snapshot, look, out, pages, has_header: false, drawn: 0, at, is_narrow }
     }
 
     /// Whether open sessions have a place of their own, and are no lines of the others.
@@ -190,14 +206,20 @@ impl<'o> Screen<'o> {
         if items.is_empty() {
             return Ok(());
         }
-        let rows = self.cells(ExecSessionList { items }.rows());
+        let rows = self.cells(items);
         let Some(pages) = &mut self.pages else { return Ok(()) };
         pages.header(self.out)?;
-        pages.write(rows.into_iter(), self.out)
+        let Some(width) = pages.look.width else { return pages.write(rows.into_iter(), self.out) };
+        let mut text = Vec::new();
+        pages.write(rows.into_iter(), &mut text)?;
+        let text = String::from_utf8_lossy(&text);
+        text.lines().try_for_each(|it| writeln!(self.out, "{}", table::cut(it, width)))
     }
 
     /// Rows as text, in the columns that the first of them settle.
-    fn cells(&mut self, table: Table) -> Vec<Vec<String>> {
+    fn cells(&mut self, items: Vec<Item>) -> Vec<Vec<String>> {
+        let list = ExecSessionList { items };
+        let table = if self.is_narrow { list.narrow_rows() } else { list.rows() };
         let is_wide = matches!(self.shape, Shape::Usual(Format::Wide));
         let shown: Vec<bool> = table.columns.iter().map(|it| is_wide || !it.is_wide).collect();
         let zone = &self.look.timezone;
@@ -212,7 +234,15 @@ impl<'o> Screen<'o> {
             let look = Look { width: self.look.width.filter(|_| !is_wide), ..self.look.clone() };
             let mut widths = table::Widths::new(&columns, &look);
             rows.iter().for_each(|it| widths.add(it));
-            let widths = widths.fit(look.width);
+            // Others will come with longer names.
+            let usual = columns.iter().map(|it| " ".repeat(usual_width(&it.header)));
+            widths.add(&usual.collect::<Vec<_>>());
+            let mut widths = widths.fit(look.width);
+            // Longer commands than the first will come: they get what is left of the terminal.
+            if let (Some(last), Some(terminal)) = (widths.pop(), look.width) {
+                let used = widths.iter().map(|it| it + table::GAP).sum::<usize>();
+                widths.push(terminal.saturating_sub(used).max(last));
+            }
             self.pages = Some(table::Pages { columns, widths, look, has_header: false });
         }
         rows
@@ -246,7 +276,7 @@ impl<'o> Screen<'o> {
         let n_rows = n_open.min(height.saturating_sub(3).max(1));
         let latest = open.into_iter().skip(n_open - n_rows).map(|it| it.lasting(now));
         let latest = latest.map(|it| resolved(it, self.snapshot)).collect();
-        let rows = self.cells(ExecSessionList { items: latest }.rows());
+        let rows = self.cells(latest);
         let Some(pages) = &mut self.pages else { return Ok(()) };
         let mut text = Vec::new();
         pages.header(self.out)?;
@@ -271,6 +301,17 @@ fn resolved(mut item: Item, snapshot: Option<&Snapshot>) -> Item {
         item.resolve(snapshot);
     }
     item
+}
+
+/// Room for what a column usually holds.
+fn usual_width(header: &str) -> usize {
+    match header {
+        "POD" => 20,
+        "CONTAINER" | "STATE" => 10,
+        "USER" | "LASTED" | "DURATION" => 8,
+        "TYPE" => 6,
+        _ => 0,
+    }
 }
 
 /// Columns and lines of the terminal now: it may have changed.

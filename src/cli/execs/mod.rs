@@ -20,7 +20,10 @@ use crate::{
     pipeline,
 };
 
+mod containers;
 mod follow;
+
+use self::containers::Containers;
 
 /// Show who was inside which container, when, for how long, and what they ran
 ///
@@ -137,6 +140,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let exit = sources.exit(&mut folded, &output)?;
     if let Some(snapshot) = &snapshot {
         folded.report.resolve(snapshot);
+    }
+    if let Some(mut containers) = Containers::of(&args.source) {
+        folded.report.items.iter_mut().for_each(|it| containers.complete(it));
     }
     match shape {
         Shape::ChangeEvent => lines(folded.report.items.iter().map(ChangeEvent::from), out)?,
