@@ -10,6 +10,7 @@ mod doctor;
 mod execs;
 mod fetch;
 mod nodes;
+mod rbac;
 mod restart;
 mod stats;
 mod story;
