@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod execs;
+pub mod policy_diff;
 pub mod simulation;
 pub mod stats;
 

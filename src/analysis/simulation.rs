@@ -1,6 +1,9 @@
 //! What a policy would have logged of recorded requests, rule by rule.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use serde::Serialize;
 
@@ -15,14 +18,22 @@ use crate::{
 /// Applies a policy to every record.
 #[derive(Debug, Clone)]
 pub struct Simulation<'p> {
-    evaluator: &'p Evaluator,
     policy: &'p Policy,
-    slots: [Slot; 3],
+    judge: Judge<'p>,
     /// Per rule; the last is of what no rule matches.
     counts: Vec<Counts>,
     before: Side,
     after: Side,
     unknown: u64,
+}
+
+/// Asks a policy about records; keeps the users it has met.
+#[derive(Debug, Clone)]
+pub struct Judge<'p> {
+    evaluator: &'p Evaluator,
+    user: Slot,
+    verb: Slot,
+    uri: Slot,
     users: HashMap<Box<[u8]>, User<'static>>,
 }
 
@@ -81,20 +92,58 @@ pub struct PolicySimulation {
 impl<'p> Simulation<'p> {
     pub fn new(policy: &'p Policy, evaluator: &'p Evaluator, projection: &mut Projection) -> Self {
         Simulation {
-            evaluator,
             policy,
-            slots: ["user", "verb", "requestURI"].map(|it| projection.want(it)),
+            judge: Judge::new(evaluator, projection),
             counts: vec![Counts::default(); policy.rules.len() + 1],
             before: Side::default(),
             after: Side::default(),
             unknown: 0,
+        }
+    }
+
+    /// Observes a record, and gives what the policy says of it.
+    pub fn judged(&mut self, record: &Record<'_>) -> AuditConfig {
+        let config = self.judge.judge(record);
+        let level = record.level();
+        let written = match self.judge.apply(record, &config) {
+            Ok(written) => written.map(|it| it.len()),
+            Err(err) => {
+                record.reject(err.to_string());
+                return config;
+            }
+        };
+        self.before.add(level, record.line().len());
+        if let Some(length) = written {
+            self.after.add(level.min(config.level), length);
+        }
+        let is_request = u64::from(record.ends_request());
+        if config.level > level && written.is_some() {
+            self.unknown += is_request;
+        }
+        let at = config.rule.unwrap_or(self.counts.len() - 1);
+        let counts = &mut self.counts[at];
+        counts.requests += is_request;
+        counts.events += 1;
+        counts.bytes_before += record.line().len() as u64;
+        counts.bytes_after += written.unwrap_or_default() as u64;
+        config
+    }
+}
+
+impl<'p> Judge<'p> {
+    pub fn new(evaluator: &'p Evaluator, projection: &mut Projection) -> Judge<'p> {
+        Judge {
+            evaluator,
+            user: projection.want("user"),
+            verb: projection.want("verb"),
+            uri: projection.want("requestURI"),
             users: HashMap::new(),
         }
     }
 
-    fn judge(&mut self, record: &Record<'_>) -> AuditConfig {
-        let [user, verb, uri] = self.slots;
-        let raw = record.value(user).map_or(&b"{}"[..], |it| it.bytes());
+    /// What the policy says of a record.
+    pub fn judge(&mut self, record: &Record<'_>) -> AuditConfig {
+        let raw = record.value(self.user).map_or(&b"{}"[..], |it| it.bytes());
         if !self.users.contains_key(raw) {
             if self.users.len() >= MAX_USERS {
                 self.users.clear();
@@ -102,14 +151,27 @@ impl<'p> Simulation<'p> {
             let read: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
             self.users.insert(raw.into(), owned(&read));
         }
-        let (verb, uri) = (record.text(verb), record.text(uri));
+        let (verb, uri) = (record.text(self.verb), record.text(self.uri));
         self.evaluator.evaluate(&Attributes::of_request(&self.users[raw], &verb, &uri))
+    }
+
+    /// The record as it would have been written; see [`apply::apply`].
+    ///
+    /// # Errors
+    /// If its line is no JSON to its end.
+    pub fn apply<'l>(
+        &self,
+        record: &Record<'l>,
+        config: &AuditConfig,
+    ) -> Result<Option<Cow<'l, [u8]>>, serde_json::Error> {
+        let verb = record.text(self.verb);
+        apply::apply(record.line(), record.level(), record.stage(), &verb, config)
     }
 }
 
 /// Name and groups: what a policy looks at.
 fn owned(user: &User<'_>) -> User<'static> {
-    let own = |it: &std::borrow::Cow<'_, str>| std::borrow::Cow::Owned(it.to_string());
+    let own = |it: &Cow<'_, str>| Cow::Owned(it.to_string());
     User {
         username: own(&user.username),
         groups: user.groups.iter().map(own).collect(),
@@ -137,24 +199,7 @@ impl Analysis for Simulation<'_> {
     type Report = PolicySimulation;
 
     fn observe(&mut self, record: &Record<'_>) {
-        let config = self.judge(record);
-        let (line, level, stage) = (record.line(), record.level(), record.stage());
-        let verb = record.text(self.slots[1]);
-        let written = apply::apply(line, level, stage, &verb, &config);
-        self.before.add(level, line.len());
-        if let Some(it) = &written {
-            self.after.add(level.min(config.level), it.len());
-        }
-        let is_request = u64::from(record.ends_request());
-        if config.level > level && written.is_some() {
-            self.unknown += is_request;
-        }
-        let at = config.rule.unwrap_or(self.counts.len() - 1);
-        let counts = &mut self.counts[at];
-        counts.requests += is_request;
-        counts.events += 1;
-        counts.bytes_before += line.len() as u64;
-        counts.bytes_after += written.map_or(0, |it| it.len() as u64);
+        self.judged(record);
     }
 
     fn merge(&mut self, other: Self) {
@@ -253,6 +298,7 @@ mod tests {
                 let config = evaluator.evaluate(&event.as_authenticated());
                 if let Some(it) =
                     apply::apply(line.as_bytes(), event.level, event.stage, &event.verb, &config)
+                        .unwrap()
                 {
                     written += 1;
                     bytes += it.len() as u64;

@@ -15,17 +15,19 @@ use super::{
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
-    analysis::simulation::Simulation,
-    decode::Projection,
-    event::{Event, Level, Stage},
+    analysis::simulation::{Judge, Simulation},
+    decode::{Projection, Record, Slot},
+    event::{Level, Stage},
     output, pipeline,
     policy::{
-        Evaluator, Policy, Stages, apply,
+        Evaluator, Policy, Stages,
         load::{self, KubeVersion},
     },
 };
 
 mod check;
+mod diff;
+mod explain;
 
 /// Judge audit policies as the API server does
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Explain(explain::Args),
     /// What a policy says of each recorded event: level, rule, stages left out
     ///
     /// One JSON object a line, in the order of the log.
@@ -45,6 +48,7 @@ enum Command {
     /// What a policy would keep of a log: requests, events and bytes per rule
     #[command(after_help = SIMULATE)]
     Simulate(LogArgs),
+    Diff(diff::Args),
     /// The recorded events as a policy would have had them logged
     ///
     /// One JSON object a line. Events are dropped, levels lowered, bodies and managed fields removed; a
@@ -103,6 +107,8 @@ struct LogArgs {
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     match args.command {
         Command::Check(args) => check::run(&args, out),
+        Command::Explain(args) => explain::run(&args, out),
+        Command::Diff(args) => diff::run(&args, out),
         Command::Simulate(args) => simulate(args, out),
         Command::Evaluate(args) => each(args, evaluate, out),
         Command::Filter(args) => each(args, filter, out),
@@ -131,8 +137,10 @@ fn simulate(args: LogArgs, out: &mut dyn Write) -> Result<Exit, Error> {
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut io::stderr());
     let sources = args.source.sources(filter.window)?;
-    let mut folded =
-        pipeline::fold(&sources.logs, &args.source.reading(), &projection, &filter, simulation);
+    let mut reading = args.source.reading();
+    let drawn = sources.draw(&mut reading, &args.output);
+    let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, simulation);
+    drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
     output::write(
         &folded.report,
@@ -145,24 +153,38 @@ fn simulate(args: LogArgs, out: &mut dyn Write) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// What is written of one event.
-type Step = fn(&Evaluator, &[u8], &mut dyn Write) -> io::Result<()>;
+/// Makes a line of an event, by the policy's word; none for what is left out.
+#[derive(Clone)]
+struct Lines<'p> {
+    judge: Judge<'p>,
+    audit_id: Slot,
+    step: fn(&mut Lines<'p>, &Record<'_>, &mut Vec<u8>),
+}
 
 /// Takes the events in their order.
-fn each(args: LogArgs, step: Step, out: &mut dyn Write) -> Result<Exit, Error> {
+fn each(
+    args: LogArgs,
+    step: for<'p> fn(&mut Lines<'p>, &Record<'_>, &mut Vec<u8>),
+    out: &mut dyn Write,
+) -> Result<Exit, Error> {
     let evaluator = Evaluator::new(&policy(&args.policy, args.kube_version)?);
     let mut projection = Projection::default();
+    let judge = Judge::new(&evaluator, &mut projection);
+    let mut lines = Lines { judge, audit_id: projection.want("auditID"), step };
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys(), &mut io::stderr());
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
-    // What is judged is read to its end.
-    reading.strict = true;
+    let drawn = sources.draw(&mut reading, &args.output);
     let mut result = Ok(());
-    let mut folded = pipeline::each(&sources.logs, &reading, &projection, &filter, &mut |line| {
-        result = step(&evaluator, line, out);
+    let line =
+        move |record: &Record<'_>, text: &mut Vec<u8>| (lines.step)(&mut lines, record, text);
+    let mut take = |line: &[u8]| {
+        result = out.write_all(line);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+    };
+    let mut folded = pipeline::map(&sources.logs, &reading, &projection, &filter, &line, &mut take);
+    drop(drawn);
     result?;
     let exit = sources.exit(&mut folded, &args.output)?;
     summary(&folded.input, &args.output, out)?;
@@ -182,30 +204,29 @@ struct Evaluation<'a> {
     logged: bool,
 }
 
-fn evaluate(evaluator: &Evaluator, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else { return Ok(()) };
-    let config = evaluator.evaluate(&event.as_authenticated());
+fn evaluate(lines: &mut Lines<'_>, record: &Record<'_>, text: &mut Vec<u8>) {
+    let config = lines.judge.judge(record);
     let evaluation = Evaluation {
-        audit_id: &event.audit_id,
-        stage: event.stage,
+        audit_id: &record.text(lines.audit_id),
+        stage: record.stage(),
         level: config.level,
         rule: config.rule.map_or(-1, |it| it as i64),
         omit_stages: config.omit_stages,
         omit_managed_fields: config.omit_managed_fields,
-        logged: config.logs(event.stage),
+        logged: config.logs(record.stage()),
     };
-    serde_json::to_writer(&mut *out, &evaluation)?;
-    out.write_all(b"\n")
+    serde_json::to_writer(&mut *text, &evaluation).expect("memory can be written");
+    text.push(b'\n');
 }
 
-fn filter(evaluator: &Evaluator, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else { return Ok(()) };
-    let config = evaluator.evaluate(&event.as_authenticated());
-    match apply::apply(line, event.level, event.stage, &event.verb, &config) {
-        None => Ok(()),
-        Some(line) => {
-            out.write_all(&line)?;
-            out.write_all(b"\n")
+fn filter(lines: &mut Lines<'_>, record: &Record<'_>, text: &mut Vec<u8>) {
+    let config = lines.judge.judge(record);
+    match lines.judge.apply(record, &config) {
+        Ok(None) => {}
+        Ok(Some(line)) => {
+            text.extend_from_slice(&line);
+            text.push(b'\n');
         }
+        Err(err) => record.reject(err.to_string()),
     }
 }

@@ -12,23 +12,26 @@ use crate::event::{Level, Stage};
 
 /// The line of an event under `config`: as it is where nothing changes, `None` if it is not written.
 /// A body that was not recorded stays missing.
+///
+/// # Errors
+/// If the line is no JSON: what it holds cannot be taken out, so nothing may be shown of it.
 pub fn apply<'l>(
     line: &'l [u8],
     level: Level,
     stage: Stage,
     verb: &str,
     config: &AuditConfig,
-) -> Option<Cow<'l, [u8]>> {
+) -> Result<Option<Cow<'l, [u8]>>, serde_json::Error> {
     if !config.logs(stage) {
-        return None;
+        return Ok(None);
     }
     let is_lowered = config.level < level;
     let has_managed =
         config.omit_managed_fields && memchr::memmem::find(line, b"\"managedFields\"").is_some();
     if !is_lowered && !has_managed {
-        return Some(Cow::Borrowed(line));
+        return Ok(Some(Cow::Borrowed(line)));
     }
-    let Ok(Fields(fields)) = serde_json::from_slice(line) else { return Some(Cow::Borrowed(line)) };
+    let Fields(fields) = serde_json::from_slice(line)?;
     let least = level.min(config.level);
     let level = serde_json::to_string(&least).unwrap_or_default();
     let kept = fields.into_iter().filter_map(|(key, value)| {
@@ -43,7 +46,7 @@ pub fn apply<'l>(
         };
         Some((key, value))
     });
-    Some(Cow::Owned(object(kept).into_bytes()))
+    Ok(Some(Cow::Owned(object(kept).into_bytes())))
 }
 
 /// The fields of an object in their order, values as written.
@@ -130,7 +133,7 @@ mod tests {
         let omit_stages = Stages::default().with(Stage::RequestReceived);
         let config = AuditConfig { level: to, rule: Some(0), omit_stages, omit_managed_fields };
         let event: crate::event::Event<'_> = serde_json::from_str(line).unwrap();
-        let done = apply(line.as_bytes(), event.level, event.stage, verb, &config);
+        let done = apply(line.as_bytes(), event.level, event.stage, verb, &config).unwrap();
         assert_eq!(done.as_deref().map(String::from_utf8_lossy).as_deref(), expected);
     }
 
