@@ -11,6 +11,7 @@ mod attributes;
 mod json;
 mod key;
 mod list_options;
+pub mod resources;
 mod time;
 pub mod uri;
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Evaluator, GroupResources, Rule,
+    Evaluator, GroupResources, Rule, advice,
     load::{Loaded, Oddity},
 };
 use crate::event::{Attributes, ResourceRequest, Stage, Target, User};
@@ -25,6 +25,8 @@ pub struct Finding {
 pub enum Severity {
     Error,
     Warning,
+    /// Worth knowing; no reason to fail.
+    Info,
 }
 
 impl Severity {
@@ -32,6 +34,7 @@ impl Severity {
         match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Info => "info",
         }
     }
 }
@@ -78,6 +81,7 @@ pub fn lint(loaded: &Loaded) -> Vec<Finding> {
             hint: "omit RequestReceived instead",
         });
     }
+    findings.extend(advice::advice(policy, &evaluator));
     findings.sort_by_key(|it| it.line);
     findings
 }
@@ -219,8 +223,11 @@ mod tests {
         let text = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{rules}");
         let loaded = load(text.as_bytes(), KubeVersion::default());
         assert_eq!(loaded.errors, []);
-        let found: Vec<String> =
-            lint(&loaded).iter().map(|it| format!("{}:{}", it.id, it.line)).collect();
+        let found: Vec<String> = lint(&loaded)
+            .iter()
+            .filter(|it| it.severity != Severity::Info)
+            .map(|it| format!("{}:{}", it.id, it.line))
+            .collect();
         assert_eq!(found, expected, "{rules}");
     }
 

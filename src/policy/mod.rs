@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::event::{Attributes, Level, ResourceRequest, Stage, Target};
 
+mod advice;
 pub mod apply;
 pub mod baseline;
 pub mod lint;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Grant, PolicyRule, Snapshot, Subject};
-use crate::event::Target;
+use crate::event::{Target, resources};
 
 /// A verb, and what it is to be done to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +39,8 @@ impl What {
             None => (text, None),
         };
         let (resource, subresource) = path.split_once('/').unwrap_or((path, ""));
-        let resource =
-            SHORT.iter().find(|(short, _)| *short == resource).map_or(resource, |(_, long)| long);
-        let group = group.or_else(|| own_group(resource).map(str::to_owned));
+        let resource = resources::long_name(resource);
+        let group = group.or_else(|| resources::own_group(resource).map(str::to_owned));
         What::Resource { group, resource: resource.to_owned(), subresource: subresource.to_owned() }
     }
 }
@@ -112,117 +111,6 @@ impl Snapshot {
         found
     }
 }
-
-/// The group of Kubernetes' own resource of this name.
-fn own_group(resource: &str) -> Option<&'static str> {
-    OWN.iter().find(|(_, all)| all.contains(&resource)).map(|(group, _)| *group)
-}
-
-/// kubectl's short names.
-const SHORT: &[(&str, &str)] = &[
-    ("cm", "configmaps"),
-    ("csr", "certificatesigningrequests"),
-    ("crd", "customresourcedefinitions"),
-    ("deploy", "deployments"),
-    ("ds", "daemonsets"),
-    ("ep", "endpoints"),
-    ("ev", "events"),
-    ("ing", "ingresses"),
-    ("netpol", "networkpolicies"),
-    ("no", "nodes"),
-    ("ns", "namespaces"),
-    ("po", "pods"),
-    ("pv", "persistentvolumes"),
-    ("pvc", "persistentvolumeclaims"),
-    ("rs", "replicasets"),
-    ("sa", "serviceaccounts"),
-    ("sc", "storageclasses"),
-    ("sts", "statefulsets"),
-    ("svc", "services"),
-];
-
-/// Kubernetes' own resources by group, those that more than one group has under its main one.
-const OWN: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "bindings",
-            "configmaps",
-            "endpoints",
-            "events",
-            "limitranges",
-            "namespaces",
-            "nodes",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "pods",
-            "podtemplates",
-            "replicationcontrollers",
-            "resourcequotas",
-            "secrets",
-            "serviceaccounts",
-            "services",
-            "users",
-            "groups",
-        ],
-    ),
-    (
-        "admissionregistration.k8s.io",
-        &[
-            "mutatingadmissionpolicies",
-            "mutatingadmissionpolicybindings",
-            "mutatingwebhookconfigurations",
-            "validatingadmissionpolicies",
-            "validatingadmissionpolicybindings",
-            "validatingwebhookconfigurations",
-        ],
-    ),
-    ("apiextensions.k8s.io", &["customresourcedefinitions"]),
-    ("apiregistration.k8s.io", &["apiservices"]),
-    ("apps", &["controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets"]),
-    ("authentication.k8s.io", &["selfsubjectreviews", "tokenreviews", "uids", "userextras"]),
-    (
-        "authorization.k8s.io",
-        &[
-            "localsubjectaccessreviews",
-            "selfsubjectaccessreviews",
-            "selfsubjectrulesreviews",
-            "subjectaccessreviews",
-        ],
-    ),
-    ("autoscaling", &["horizontalpodautoscalers"]),
-    ("batch", &["cronjobs", "jobs"]),
-    ("certificates.k8s.io", &["certificatesigningrequests", "clustertrustbundles", "signers"]),
-    ("coordination.k8s.io", &["leases"]),
-    ("discovery.k8s.io", &["endpointslices"]),
-    ("flowcontrol.apiserver.k8s.io", &["flowschemas", "prioritylevelconfigurations"]),
-    (
-        "networking.k8s.io",
-        &["ingressclasses", "ingresses", "ipaddresses", "networkpolicies", "servicecidrs"],
-    ),
-    ("node.k8s.io", &["runtimeclasses"]),
-    ("policy", &["poddisruptionbudgets"]),
-    (
-        "rbac.authorization.k8s.io",
-        &["clusterrolebindings", "clusterroles", "rolebindings", "roles"],
-    ),
-    (
-        "resource.k8s.io",
-        &["deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices"],
-    ),
-    ("scheduling.k8s.io", &["priorityclasses"]),
-    (
-        "storage.k8s.io",
-        &[
-            "csidrivers",
-            "csinodes",
-            "csistoragecapacities",
-            "storageclasses",
-            "volumeattachments",
-            "volumeattributesclasses",
-        ],
-    ),
-];
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use crate::{
     output,
     policy::{
         baseline::{self, Baseline},
-        lint::{self, Finding},
+        lint::{self, Finding, Severity},
         load::{self, KubeVersion},
     },
     report::{Cell, Column, Report, Table},
@@ -68,11 +68,18 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
         files.push(check(file, &bytes, args.kube_version));
     }
     let has_found = files.iter().any(|it| {
-        !it.accepted || !it.findings.is_empty() || it.baseline.iter().any(|it| !it.passed)
+        !it.accepted
+            || it.findings.iter().any(is_serious)
+            || it.baseline.iter().any(|it| !it.passed)
     });
     let report = PolicyCheck { files };
     output::write(&report, None::<&()>, args.output.output, &args.output.look(), out)?;
     Ok(if has_found { Exit::Findings } else { Exit::Done })
+}
+
+/// What a pipeline should stop at.
+fn is_serious(finding: &Finding) -> bool {
+    finding.severity != Severity::Info
 }
 
 fn check(file: String, bytes: &[u8], version: KubeVersion) -> Checked {
