@@ -14,6 +14,7 @@ use super::{
     resolve::{self, ResolveArgs},
 };
 use crate::{
+    analysis::access::Resolver,
     decode::{InputSummary, Projection, Record},
     event::Event,
     filter::Filter,
@@ -170,7 +171,7 @@ const FIRST_ROWS: usize = 500;
 struct Writer<'o> {
     args: &'o OutputArgs,
     /// Asked what each user is today, if somebody wants to know.
-    snapshot: Option<&'o Snapshot>,
+    resolver: Option<Resolver<'o>>,
     out: &'o mut dyn Write,
     n: usize,
     /// Rows until there are enough to settle the columns, and then none.
@@ -184,7 +185,8 @@ impl<'o> Writer<'o> {
         snapshot: Option<&'o Snapshot>,
         out: &'o mut dyn Write,
     ) -> Writer<'o> {
-        Writer { args, snapshot, out, n: 0, rows: Vec::new(), pages: None }
+        let resolver = snapshot.map(Resolver::new);
+        Writer { args, resolver, out, n: 0, rows: Vec::new(), pages: None }
     }
 
     fn event(&mut self, line: &[u8]) -> io::Result<()> {
@@ -201,13 +203,13 @@ impl<'o> Writer<'o> {
             Format::Yaml => self.yaml(line),
             Format::Csv => {
                 if self.n == 1 && !self.args.no_headers {
-                    let columns = columns(self.snapshot.is_some());
+                    let columns = columns(self.resolver.is_some());
                     csv::header(
                         &columns.iter().map(|it| it.header.as_str()).collect::<Vec<_>>(),
                         self.out,
                     )?;
                 }
-                csv::row(&cells(line, self.snapshot), self.out)
+                csv::row(&cells(line, self.resolver.as_mut()), self.out)
             }
             Format::Table | Format::Wide => self.row(line),
         }
@@ -234,9 +236,9 @@ impl<'o> Writer<'o> {
     fn row(&mut self, line: &[u8]) -> io::Result<()> {
         let is_wide = self.args.output == Format::Wide;
         let zone = &self.args.timezone;
-        let shown = columns(self.snapshot.is_some())
+        let shown = columns(self.resolver.is_some())
             .into_iter()
-            .zip(cells(line, self.snapshot))
+            .zip(cells(line, self.resolver.as_mut()))
             .filter(|(column, _)| is_wide || !column.is_wide);
         self.rows.push(shown.map(|(_, cell)| table::show(&cell, zone)).collect());
         if self.rows.len() >= FIRST_ROWS { self.page() } else { Ok(()) }
@@ -248,7 +250,7 @@ impl<'o> Writer<'o> {
         if self.pages.is_none() {
             let mut look = self.args.look();
             look.width = look.width.filter(|_| !is_wide);
-            let columns = columns(self.snapshot.is_some());
+            let columns = columns(self.resolver.is_some());
             let columns: Vec<Column> =
                 columns.into_iter().filter(|it| is_wide || !it.is_wide).collect();
             let mut widths = table::Widths::new(&columns, &look);
@@ -317,9 +319,9 @@ fn columns(has_identity: bool) -> Vec<Column> {
 }
 
 /// An event as a row: whose request, for what, from the trustworthy end of the way it came.
-fn cells(line: &[u8], snapshot: Option<&Snapshot>) -> Vec<Cell> {
+fn cells(line: &[u8], resolver: Option<&mut Resolver<'_>>) -> Vec<Cell> {
     let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
-        let mut cells = vec![Cell::None; columns(snapshot.is_some()).len()];
+        let mut cells = vec![Cell::None; columns(resolver.is_some()).len()];
         cells[4] = Cell::from(String::from_utf8_lossy(line).as_ref());
         return cells;
     };
@@ -348,9 +350,9 @@ fn cells(line: &[u8], snapshot: Option<&Snapshot>) -> Vec<Cell> {
         Cell::from(&*event.user_agent),
         Cell::from(&*event.audit_id),
     ];
-    if let Some(snapshot) = snapshot {
-        let identity = snapshot.judged(&event.as_authorized());
-        cells.extend(resolve::cells(&identity, decision.map(|it| it == "allow")));
+    if let Some(resolver) = resolver {
+        let (identity, allowed_now) = resolver.judge(&event.as_authorized());
+        cells.extend(resolve::cells(&identity, allowed_now, decision.map(|it| it == "allow")));
     }
     cells
 }

@@ -2,7 +2,7 @@
 
 use super::{Error, cluster_args::ClusterArgs, rbac_args::RbacArgs};
 use crate::{
-    rbac::{Identity, Snapshot},
+    rbac::{self, Identity, Snapshot},
     report::{Cell, Column},
 };
 
@@ -35,10 +35,11 @@ pub fn columns() -> [Column; 3] {
 }
 
 /// Their cells; `was_allowed` is what was decided then.
-pub fn cells(identity: &Identity, was_allowed: Option<bool>) -> [Cell; 3] {
-    [
-        Cell::from(identity.label()),
-        Cell::from(identity.now(was_allowed)),
-        Cell::from(identity.held()),
-    ]
+pub fn cells(
+    identity: &Identity,
+    allowed_now: Option<bool>,
+    was_allowed: Option<bool>,
+) -> [Cell; 3] {
+    let now = rbac::now(allowed_now, was_allowed);
+    [Cell::from(identity.label()), Cell::from(now), Cell::from(identity.held())]
 }

@@ -16,6 +16,9 @@ pub struct Identity {
     /// `None` for what the cluster keeps no object of, or where nobody could look.
     pub exists: Option<bool>,
     pub roles: Vec<Held>,
+    /// Pods that run as it, at most three, as in `build/runner-0`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<String>,
     /// Whether RBAC would allow the request again; `None` where no single request is judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_now: Option<bool>,
@@ -33,10 +36,12 @@ pub struct Held {
 }
 
 impl Identity {
-    /// For people: `ServiceAccount (gone)`.
+    /// For people: `ServiceAccount (gone)`, `ServiceAccount of build/runner-0`.
     pub fn label(&self) -> String {
-        match self.exists {
-            Some(false) => format!("{} (gone)", self.kind),
+        match (self.exists, self.used_by.as_slice()) {
+            (Some(false), _) => format!("{} (gone)", self.kind),
+            (_, [pod]) => format!("{} of {pod}", self.kind),
+            (_, [pod, ..]) => format!("{} of {pod}, ...", self.kind),
             _ => self.kind.to_owned(),
         }
     }
@@ -48,16 +53,16 @@ impl Identity {
         roles.dedup();
         roles.join(", ")
     }
+}
 
-    /// Whether it is allowed today, and what has changed since.
-    pub fn now(&self, was_allowed: Option<bool>) -> &'static str {
-        match (self.allowed_now, was_allowed) {
-            (None, _) => "",
-            (Some(true), Some(false)) => "allowed (was not)",
-            (Some(false), Some(true)) => "refused (was allowed)",
-            (Some(true), _) => "allowed",
-            (Some(false), _) => "refused",
-        }
+/// Whether a request is allowed today, and what has changed since.
+pub fn now(allowed_now: Option<bool>, was_allowed: Option<bool>) -> &'static str {
+    match (allowed_now, was_allowed) {
+        (None, _) => "",
+        (Some(true), Some(false)) => "allowed (was not)",
+        (Some(false), Some(true)) => "refused (was allowed)",
+        (Some(true), _) => "allowed",
+        (Some(false), _) => "refused",
     }
 }
 
@@ -97,7 +102,13 @@ impl Snapshot {
             binding: it.binding.object_name().path(),
             via: it.subject.label(),
         };
+        let mut used_by = Vec::new();
+        if let Kind::ServiceAccount { namespace, name } = kind {
+            let pods = self.pods_of(namespace, name).take(3);
+            used_by.extend(pods.map(|it| format!("{namespace}/{}", it.metadata.name)));
+        }
         Identity {
+            used_by,
             kind: kind.as_str(),
             name: kind.name().to_owned(),
             namespace: kind.namespace().map(str::to_owned),

@@ -21,7 +21,7 @@ mod who_can;
 #[cfg(test)]
 mod recorded;
 
-pub use identity::{Held, Identity};
+pub use identity::{Held, Identity, now};
 pub use object::{
     AggregationRule, LabelSelector, Metadata, Named, Objects, Pod, PolicyRule, Role, RoleBinding,
     RoleRef, Subject,
@@ -47,7 +47,9 @@ pub struct Snapshot {
     by_namespace: HashMap<Box<str>, Index>,
     service_accounts: Option<HashSet<(Box<str>, Box<str>)>>,
     nodes: Option<HashSet<Box<str>>>,
-    pods: Option<Vec<Pod>>,
+    pods: Vec<Pod>,
+    /// Numbers of pods by namespace and service account.
+    accounts: HashMap<(Box<str>, Box<str>), Vec<usize>>,
     notes: Vec<String>,
     is_partial: bool,
 }
@@ -207,7 +209,12 @@ impl Snapshot {
             objects.service_accounts.map(|it| it.into_iter().map(pair).collect());
         let name = |it: Named| it.metadata.name.into();
         snapshot.nodes = objects.nodes.map(|it| it.into_iter().map(name).collect());
-        snapshot.pods = objects.pods;
+        snapshot.pods = objects.pods.unwrap_or_default();
+        snapshot.pods.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        for (n, pod) in snapshot.pods.iter().enumerate() {
+            let key = (pod.metadata.namespace.as_str().into(), pod.service_account().into());
+            snapshot.accounts.entry(key).or_default().push(n);
+        }
         snapshot.notes = notes;
         snapshot
     }
@@ -280,7 +287,15 @@ impl Snapshot {
 
     /// Whether an authorizer allows a request: RBAC, or [`MASTERS`] before it.
     pub fn allows(&self, attributes: &Attributes<'_>) -> bool {
-        is_master(attributes.user) || !self.grants(attributes).is_empty()
+        let covers = |it: &PolicyRule| it.covers(attributes.verb, &attributes.target);
+        let allows = |id: &usize| self.bindings[*id].rules().iter().any(covers);
+        let user = attributes.user;
+        is_master(user)
+            || self.cluster_wide.lists(user).flatten().any(allows)
+            || matches!(&attributes.target, Target::Resource(it) if self
+                .by_namespace
+                .get(&*it.namespace)
+                .is_some_and(|index| index.lists(user).flatten().any(allows)))
     }
 
     pub fn bindings(&self) -> &[Binding] {
@@ -306,19 +321,15 @@ impl Snapshot {
         self.nodes.as_ref().map(|it| it.contains(name))
     }
 
-    /// The pods that run as a service account; none also if nobody listed them.
+    /// The pods that run as a service account, by name; none also if nobody listed them.
     pub fn pods_of(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Pod> {
-        let name = name.to_owned();
-        let namespace = namespace.to_owned();
-        self.pods
-            .iter()
-            .flatten()
-            .filter(move |it| it.metadata.namespace == namespace && it.service_account() == name)
+        let numbers = self.accounts.get(&(namespace.into(), name.into()));
+        numbers.into_iter().flatten().map(|it| &self.pods[*it])
     }
 
-    /// The pods with these labels; none also if nobody listed them.
+    /// All pods; none also if nobody listed them.
     pub fn pods(&self) -> &[Pod] {
-        self.pods.as_deref().unwrap_or_default()
+        &self.pods
     }
 
     /// What is odd or missing, in words for a person.
@@ -352,11 +363,13 @@ impl Index {
     }
 
     fn applying(&self, user: &User<'_>) -> Vec<usize> {
-        let mut ids = self.users.get(&*user.username).cloned().unwrap_or_default();
-        for group in &user.groups {
-            ids.extend(self.groups.get(&**group).into_iter().flatten());
-        }
-        ids
+        self.lists(user).flatten().copied().collect()
+    }
+
+    /// The bindings of the user by name, and of each of its groups.
+    fn lists<'i>(&'i self, user: &'i User<'_>) -> impl Iterator<Item = &'i Vec<usize>> {
+        let groups = user.groups.iter().filter_map(|it| self.groups.get(&**it));
+        self.users.get(&*user.username).into_iter().chain(groups)
     }
 }
 

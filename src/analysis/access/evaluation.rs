@@ -71,19 +71,17 @@ pub struct Evaluation<'s> {
     against: Against<'s>,
     requests: Requests,
     subjects: HashMap<String, Counts>,
-    /// Whether it is allowed, by what was asked; the same is asked again and again.
-    answers: HashMap<Vec<u8>, (bool, bool)>,
+    /// Put together anew for each request that changes.
+    key: String,
 }
-
-/// Answers kept; there are few, and an attacker may ask many.
-const MAX_ANSWERS: usize = 100_000;
 
 #[derive(Debug, Clone, Default)]
 struct Counts {
     requests: u64,
     allowed: u64,
     elsewhere: u64,
-    changes: HashMap<What, Changed>,
+    /// By the text of what changes.
+    changes: HashMap<String, Changed>,
 }
 
 /// What changes: the requests are told by kind, not one by one.
@@ -95,8 +93,9 @@ struct What {
     namespace: Option<String>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Changed {
+    what: What,
     requests: u64,
     /// The smallest URI, so that it does not depend on the order.
     example: String,
@@ -163,26 +162,8 @@ impl<'s> Evaluation<'s> {
             against,
             requests: Requests::new(projection),
             subjects: HashMap::new(),
-            answers: HashMap::new(),
+            key: String::new(),
         }
-    }
-
-    /// Before and now, by RBAC alone.
-    fn judge(&mut self, attributes: &Attributes<'_>) -> (bool, bool) {
-        let key = question(attributes);
-        if let Some(known) = self.answers.get(&key) {
-            return *known;
-        }
-        let before = match self.against {
-            Against::Recorded => false,
-            Against::Snapshot(it) => it.allows(attributes),
-        };
-        let answer = (before, self.snapshot.allows(attributes));
-        if self.answers.len() >= MAX_ANSWERS {
-            self.answers.clear();
-        }
-        self.answers.insert(key, answer);
-        answer
     }
 }
 
@@ -225,9 +206,12 @@ pub fn resource_name(target: &Target<'_>) -> String {
     }
 }
 
-fn namespace(target: &Target<'_>) -> Option<String> {
-    let Target::Resource(it) = target else { return None };
-    (!it.namespace.is_empty()).then(|| it.namespace.to_string())
+/// Empty where there is none.
+fn namespace<'t>(target: &'t Target<'_>) -> &'t str {
+    match target {
+        Target::Resource(it) => &it.namespace,
+        Target::Path(_) => "",
+    }
 }
 
 impl Analysis for Evaluation<'_> {
@@ -239,15 +223,14 @@ impl Analysis for Evaluation<'_> {
         }
         let request = self.requests.read(record);
         let attributes = request.attributes();
-        let (mut before, now) = self.judge(&attributes);
-        if matches!(self.against, Against::Recorded) {
-            before = match &*request.decision {
-                "allow" => true,
-                "forbid" => false,
-                // Nobody decided, or nobody wrote it down.
-                _ => now,
-            };
-        }
+        let now = self.snapshot.allows(&attributes);
+        let before = match (self.against, &*request.decision) {
+            (Against::Snapshot(it), _) => it.allows(&attributes),
+            (Against::Recorded, "allow") => true,
+            (Against::Recorded, "forbid") => false,
+            // Nobody decided, or nobody wrote it down.
+            (Against::Recorded, _) => now,
+        };
         if !self.subjects.contains_key(&*request.user.username) {
             self.subjects.insert(request.user.username.to_string(), Counts::default());
         }
@@ -262,13 +245,28 @@ impl Analysis for Evaluation<'_> {
             return;
         }
         let change = if before { Change::Breaks } else { Change::Opens };
-        let what = What {
-            change,
-            verb: request.verb.to_string(),
-            target: resource_name(&attributes.target),
-            namespace: namespace(&attributes.target),
-        };
-        counts.changes.entry(what).or_default().add(1, &request.uri);
+        // The key is looked up as text: what changes, changes again and again.
+        self.key.clear();
+        for part in [change.as_str(), &request.verb, &resource_name(&attributes.target)] {
+            self.key += part;
+            self.key.push('\0');
+        }
+        self.key += namespace(&attributes.target);
+        match counts.changes.get_mut(&self.key) {
+            Some(changed) => changed.add(1, &request.uri),
+            None => {
+                let what = What {
+                    change,
+                    verb: request.verb.to_string(),
+                    target: resource_name(&attributes.target),
+                    namespace: Some(namespace(&attributes.target))
+                        .filter(|it| !it.is_empty())
+                        .map(str::to_owned),
+                };
+                let changed = Changed { requests: 1, example: request.uri.to_string(), what };
+                counts.changes.insert(self.key.clone(), changed);
+            }
+        }
     }
 
     fn merge(&mut self, other: Self) {
@@ -277,8 +275,13 @@ impl Analysis for Evaluation<'_> {
             mine.requests += its.requests;
             mine.allowed += its.allowed;
             mine.elsewhere += its.elsewhere;
-            for (what, changed) in its.changes {
-                mine.changes.entry(what).or_default().add(changed.requests, &changed.example);
+            for (key, changed) in its.changes {
+                match mine.changes.get_mut(&key) {
+                    Some(it) => it.add(changed.requests, &changed.example),
+                    None => {
+                        mine.changes.insert(key, changed);
+                    }
+                }
             }
         }
     }
@@ -297,14 +300,15 @@ impl Analysis for Evaluation<'_> {
 impl Changed {
     fn add(&mut self, requests: u64, uri: &str) {
         self.requests += requests;
-        if self.example.is_empty() || *uri < *self.example {
+        if *uri < *self.example {
             self.example = uri.to_owned();
         }
     }
 }
 
 fn changes(name: &str, counts: Counts) -> SubjectChanges {
-    let mut all: Vec<(What, Changed)> = counts.changes.into_iter().collect();
+    let all = counts.changes.into_values().map(|it| (it.what.clone(), it));
+    let mut all: Vec<(What, Changed)> = all.collect();
     all.sort_by(|a, b| {
         (a.0.change, Reverse(a.1.requests), &a.0).cmp(&(b.0.change, Reverse(b.1.requests), &b.0))
     });

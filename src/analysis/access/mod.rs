@@ -6,12 +6,14 @@ pub mod needs;
 pub mod patch;
 pub mod portrait;
 mod requests;
+mod resolver;
 pub mod unused;
 pub mod usage;
 mod users;
 mod uses;
 
 pub use requests::Requests;
+pub use resolver::Resolver;
 pub use users::{UserGroups, Users};
 pub use uses::{Use, Uses};
 

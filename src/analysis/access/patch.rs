@@ -63,9 +63,7 @@ fn role(
     for (n, rule) in role.rules.iter().enumerate() {
         let mut all = RuleUse::default();
         for of in bindings.iter().filter_map(|(id, _)| used.rules.get(&(*id, n))) {
-            all.requests += of.requests;
-            all.what.extend(of.what.iter().cloned());
-            all.names.extend(of.names.iter().cloned());
+            all.merge(of);
         }
         is_narrower |= unused::unused(first, n, rule, &all).is_some();
         if all.requests > 0 {
@@ -103,7 +101,7 @@ fn role(
 /// become what was used of them.
 fn narrowed(rule: &PolicyRule, used: &RuleUse) -> Vec<PolicyRule> {
     let mut verbs_of: BTreeMap<(Option<String>, String), BTreeSet<String>> = BTreeMap::new();
-    for (verb, what) in &used.what {
+    for (verb, what) in used.pairs() {
         let key = match rule.non_resource_urls.iter().find(|it| path_covers(it, what)) {
             // The pattern stays: paths below it come and go.
             Some(entry) if what.starts_with('/') && entry != ALL => (None, entry.clone()),

@@ -105,16 +105,16 @@ pub(super) fn unused(
     let without = |all: &[String], is_used: &dyn Fn(&str) -> bool| -> Vec<String> {
         all.iter().filter(|it| !is_used(it)).cloned().collect()
     };
-    let has_verb = |verb: &str| used.what.iter().any(|it| it.0 == verb);
+    let has_verb = |verb: &str| used.what.contains_key(verb);
     let has_resource = |entry: &str| {
-        used.what.iter().any(|(_, resource)| {
+        used.pairs().any(|(_, resource)| {
             // A group behind a dot is not part of what a rule names.
             let (kind, _) = resource.split_once('.').unwrap_or((resource, ""));
             let (kind, sub) = kind.split_once('/').unwrap_or((kind, ""));
             kind_covers(entry, kind, sub)
         })
     };
-    let has_path = |entry: &str| used.what.iter().any(|(_, path)| path_covers(entry, path));
+    let has_path = |entry: &str| used.pairs().any(|(_, path)| path_covers(entry, path));
     let is_used = used.requests > 0;
     let mut unused_resources = without(&rule.resources, &has_resource);
     unused_resources.extend(without(&rule.non_resource_urls, &has_path));
@@ -127,7 +127,7 @@ pub(super) fn unused(
         unused_verbs: without(&rule.verbs, &|it| if it == ALL { is_used } else { has_verb(it) }),
         unused_resources,
         unused_names: without(&rule.resource_names, &|it| used.names.contains(it)),
-        used: used.what.iter().map(|(verb, resource)| format!("{verb} {resource}")).collect(),
+        used: used.pairs().map(|(verb, resource)| format!("{verb} {resource}")).collect(),
         requests: used.requests,
         last_used: used.last,
     };

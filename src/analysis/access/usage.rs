@@ -1,12 +1,12 @@
 //! Which grants were used: every rule of every binding, verb by verb, held against what was asked
 //! and allowed. What was denied is not used.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Requests,
     coverage::{Coverage, Window},
-    evaluation::{question, resource_name},
+    evaluation::resource_name,
 };
 use crate::{
     analysis::Analysis,
@@ -24,8 +24,6 @@ pub struct Usage<'s> {
     requests: Requests,
     used: BTreeMap<RuleId, RuleUse>,
     coverage: Coverage,
-    /// The rules that allow a request, by what was asked.
-    known: HashMap<Vec<u8>, Vec<RuleId>>,
     groups: BTreeSet<String>,
     seen: u64,
 }
@@ -38,8 +36,8 @@ pub type RuleId = (usize, usize);
 pub struct RuleUse {
     pub requests: u64,
     pub last: Option<Timestamp>,
-    /// Verb and resource (or path) of the requests.
-    pub what: BTreeSet<(String, String)>,
+    /// Verbs, and the resources (or paths) of the requests.
+    pub what: BTreeMap<String, BTreeSet<String>>,
     /// The names among its `resourceNames`.
     pub names: BTreeSet<String>,
 }
@@ -55,10 +53,34 @@ pub struct Used {
     pub groups: BTreeSet<String>,
 }
 
-/// Questions kept; there are few, and an attacker may ask many.
-const MAX_KNOWN: usize = 100_000;
 /// Kinds of use kept of one rule: more than any API has.
 const MAX_WHAT: usize = 10_000;
+
+impl RuleUse {
+    fn add(&mut self, verb: &str, resource: &str) {
+        let Some(resources) = self.what.get_mut(verb) else {
+            self.what.insert(verb.to_owned(), BTreeSet::from([resource.to_owned()]));
+            return;
+        };
+        if !resources.contains(resource) && resources.len() < MAX_WHAT {
+            resources.insert(resource.to_owned());
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &RuleUse) {
+        self.requests += other.requests;
+        self.last = self.last.max(other.last);
+        for (verb, resources) in &other.what {
+            self.what.entry(verb.clone()).or_default().extend(resources.iter().cloned());
+        }
+        self.names.extend(other.names.iter().cloned());
+    }
+
+    /// Verbs and what they were used on, in pairs.
+    pub fn pairs(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.what.iter().flat_map(|(verb, all)| all.iter().map(move |it| (verb, it)))
+    }
+}
 
 impl<'s> Usage<'s> {
     pub fn new(
@@ -72,7 +94,6 @@ impl<'s> Usage<'s> {
             requests: Requests::new(projection),
             used: BTreeMap::new(),
             coverage: Coverage::default(),
-            known: HashMap::new(),
             groups: BTreeSet::new(),
             seen: 0,
         }
@@ -96,33 +117,21 @@ impl Usage<'_> {
 
     /// Marks every rule that allows this.
     fn mark(&mut self, attributes: &Attributes<'_>, time: Option<Timestamp>) {
-        let key = question(attributes);
-        if !self.known.contains_key(&key) {
-            if self.known.len() >= MAX_KNOWN {
-                self.known.clear();
-            }
-            let mut rules = Vec::new();
-            for grant in self.snapshot.grants(attributes) {
-                for (n, rule) in grant.binding.rules().iter().enumerate() {
-                    if rule.covers(attributes.verb, &attributes.target) {
-                        rules.push((grant.id, n));
-                    }
+        let what = resource_name(&attributes.target);
+        for grant in self.snapshot.grants(attributes) {
+            for (n, rule) in grant.binding.rules().iter().enumerate() {
+                if !rule.covers(attributes.verb, &attributes.target) {
+                    continue;
                 }
-            }
-            self.known.insert(key.clone(), rules);
-        }
-        for id in &self.known[&key] {
-            let used = self.used.entry(*id).or_default();
-            used.requests += 1;
-            used.last = used.last.max(time);
-            let what = (attributes.verb.to_owned(), resource_name(&attributes.target));
-            if used.what.len() < MAX_WHAT {
-                used.what.insert(what);
-            }
-            if let Target::Resource(it) = &attributes.target
-                && !self.snapshot.bindings()[id.0].rules()[id.1].resource_names.is_empty()
-            {
-                used.names.insert(it.name.to_string());
+                let used = self.used.entry((grant.id, n)).or_default();
+                used.requests += 1;
+                used.last = used.last.max(time);
+                used.add(attributes.verb, &what);
+                if let Target::Resource(it) = &attributes.target
+                    && !rule.resource_names.is_empty()
+                {
+                    used.names.insert(it.name.to_string());
+                }
             }
         }
     }
@@ -156,11 +165,7 @@ impl Analysis for Usage<'_> {
 
     fn merge(&mut self, other: Self) {
         for (id, its) in other.used {
-            let mine = self.used.entry(id).or_default();
-            mine.requests += its.requests;
-            mine.last = mine.last.max(its.last);
-            mine.what.extend(its.what);
-            mine.names.extend(its.names);
+            self.used.entry(id).or_default().merge(&its);
         }
         self.coverage.merge(other.coverage);
         self.groups.extend(other.groups);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::{Attributes, Timestamp},
-    rbac::{Identity, Snapshot},
+    rbac::{Identity, Snapshot, now},
     report::{Cell, Column, Report, Table},
 };
 
@@ -190,7 +190,7 @@ impl Item {
         if let Some(identity) = &self.identity {
             let was_allowed = Some(self.state != State::Denied);
             row.insert(3, identity.label().into());
-            row.insert(9, identity.now(was_allowed).into());
+            row.insert(9, now(identity.allowed_now, was_allowed).into());
             row.push(identity.held().into());
         }
         row

@@ -279,3 +279,55 @@ fn write(objects: &[Object], format: Format, out: &mut dyn Write) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rbac::load;
+
+    const ROLES: &str = "
+kind: ClusterRole
+metadata: {name: lister}
+rules: [{apiGroups: [''], resources: [pods, services], verbs: [list]}]
+---
+kind: Role
+metadata: {name: own-lister, namespace: a}
+rules:
+- {apiGroups: [''], resources: [services], verbs: [list]}
+- {apiGroups: [''], resources: [pods], verbs: [list]}
+---
+kind: ClusterRole
+metadata: {name: wider}
+rules: [{apiGroups: [''], resources: [pods, services], verbs: [list, get]}]
+";
+
+    #[track_caller]
+    fn check(namespace: Option<&str>, resources: &[&str], expected: Option<&str>) {
+        let (objects, errors) = load::load(ROLES.as_bytes());
+        assert_eq!(errors, []);
+        let rule = PolicyRule {
+            api_groups: vec![String::new()],
+            resources: resources.iter().map(|&it| it.to_owned()).collect(),
+            verbs: vec!["list".to_owned()],
+            ..PolicyRule::default()
+        };
+        let found = fitting(&Snapshot::new(objects), namespace, &[rule]).map(|it| it.path());
+        assert_eq!(found.as_deref(), expected);
+    }
+
+    #[test]
+    fn roles_that_fit_exactly_are_bound_again() {
+        check(None, &["pods", "services"], Some("ClusterRole/lister"));
+        check(Some("a"), &["pods", "services"], Some("Role/own-lister"));
+        check(Some("b"), &["pods", "services"], Some("ClusterRole/lister"));
+        check(None, &["pods"], None);
+    }
+
+    #[test]
+    fn names_that_rbac_takes() {
+        let name = |text: &str| role_name(&subject::Kind::of(text).subject(text));
+        assert_eq!(name("system:serviceaccount:a:b"), "audit:a:b");
+        assert_eq!(name("https://idp/#x%2F"), "audit:https:--idp-#x-2F");
+        assert_eq!(name(&"x".repeat(999)).len(), 200);
+    }
+}
