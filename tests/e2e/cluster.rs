@@ -55,9 +55,14 @@ pub fn kubectl(args: &[&str]) -> Ended {
     run(Command::new("kubectl").args(args))
 }
 
+/// kubectl-audit: the one that was built with the tests, or the one that is named.
+pub fn program() -> String {
+    std::env::var("KUBECTL_AUDIT").unwrap_or(env!("CARGO_BIN_EXE_kubectl-audit").to_owned())
+}
+
 /// kubectl-audit, as the cluster's administrator.
 pub fn audit(args: &[&str]) -> Ended {
-    run(Command::new(env!("CARGO_BIN_EXE_kubectl-audit")).args(args))
+    run(Command::new(program()).args(args))
 }
 
 /// A user of the cluster with a client certificate.

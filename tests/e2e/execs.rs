@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{AUDIT_LOG, User, audit, kubectl, run},
+    cluster::{AUDIT_LOG, User, audit, kubectl, program, run},
     nodes::{audit_as, reader},
     story::Story,
 };
@@ -152,14 +152,13 @@ fn sessions_appear_as_they_happen() {
     inside(&["run", pod, image, "--", "sh", "-c", "sleep 1000"]);
     inside(&["wait", "--for=condition=Ready", "pod", pod, "--timeout=60s"]);
     let token = inside(&["create", "token", "ci"]);
-    let program = env!("CARGO_BIN_EXE_kubectl-audit");
     let local = Watch::start({
         let mut command = Command::new("sh");
         // The path comes last, behind the flags that every watch gets.
-        command.args(["-c", &format!("exec {program} \"$@\" {AUDIT_LOG}"), "sh"]);
+        command.args(["-c", &format!("exec {} \"$@\" {AUDIT_LOG}", program()), "sh"]);
         command
     });
-    let node = Watch::start(reader().command(program));
+    let node = Watch::start(reader().command(&program()));
     // What was there before is told first.
     sleep(Duration::from_secs(3));
     exec(bob, namespace, pod, "true", "websocket");

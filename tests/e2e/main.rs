@@ -6,6 +6,7 @@
 
 mod cluster;
 mod completion;
+mod connections;
 mod doctor;
 mod execs;
 mod fetch;
