@@ -59,8 +59,12 @@ impl NodeFile {
             fs::create_dir_all(folder).map_err(|err| cannot_write(folder, err))?;
         }
         // A copy that is whole but of a file that has grown since then is a good beginning too.
+        let is_packed = self.start.starts_with(&[0x1f, 0x8b]);
         if !part.exists() && target.exists() {
             fs::copy(target, &part).map_err(|err| cannot_write(&part, err))?;
+        } else if !part.exists() && !is_packed {
+            // What of it cannot be unpacked comes again.
+            let _ = gunzip(&with_suffix(target, ".gz"), &part);
         }
         let options = File::options().create(true).truncate(false).read(true).write(true).clone();
         let mut file = options.open(&part).map_err(|err| cannot_write(&part, err))?;
@@ -83,7 +87,6 @@ impl NodeFile {
             progress(n as u64);
         }
         file.sync_all().map_err(|err| cannot_write(&part, err))?;
-        let is_packed = self.start.starts_with(&[0x1f, 0x8b]);
         if !compress || is_packed {
             fs::rename(&part, target).map_err(|err| cannot_write(target, err))?;
             return Ok(target.to_owned());
@@ -162,6 +165,13 @@ fn gzip(from: &Path, to: &Path) -> io::Result<()> {
         flate2::write::GzEncoder::new(File::create(to)?, flate2::Compression::default());
     io::copy(&mut File::open(from)?, &mut encoder)?;
     encoder.finish()?.sync_all()
+}
+
+/// As much as there is of a compressed copy.
+fn gunzip(from: &Path, to: &Path) -> io::Result<()> {
+    let packed = File::open(from)?;
+    io::copy(&mut flate2::read::MultiGzDecoder::new(packed), &mut File::create(to)?)?;
+    Ok(())
 }
 
 /// The times of the first and the last event in a file.

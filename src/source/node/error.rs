@@ -33,6 +33,8 @@ pub enum NodeLogError {
     NoLog { node: String, why: String },
     #[error("the audit log of node `{node}` is at `{path}`, outside /var/log")]
     OutsideVarLog { node: String, path: String },
+    #[error("node `{node}` runs k3s or RKE2, whose audit log is at `{path}`, if it has one")]
+    Embedded { node: String, path: &'static str },
     #[error("the API server of node `{node}` writes its audit log to standard output")]
     Stdout { node: String },
     #[error("the API server of node `{node}` writes no audit log (no --audit-log-path)")]
@@ -139,6 +141,10 @@ impl NodeLogError {
             NodeLogError::OutsideVarLog { .. } => {
                 format!("the kubelet serves only what is below /var/log; {elsewhere}")
             }
+            NodeLogError::Embedded { .. } => format!(
+                "set `kube-apiserver-arg: audit-log-path=/var/log/kubernetes/audit.log` in its configuration, \
+                 for the kubelet serves only what is below /var/log; or {elsewhere}"
+            ),
             NodeLogError::Stdout { node } => format!(
                 "it is in the pod's log: kubectl logs -n kube-system kube-apiserver-{node} | kubectl audit stats -"
             ),

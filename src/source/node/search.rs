@@ -12,6 +12,8 @@ use crate::cluster::{Cluster, ClusterError};
 pub struct ApiServer {
     pub node: String,
     pub pod: Option<Box<Pod>>,
+    /// What its node runs, where nodes may be listed: distributions put their names into it.
+    pub version: Option<String>,
 }
 
 /// A log below `/var/log`: its folder, empty or ending in `/`, and the name of its live file.
@@ -59,17 +61,22 @@ pub fn api_servers(cluster: &Cluster, named: &[String]) -> Result<Vec<ApiServer>
     let pods = PODS.iter().map(|(namespace, labels)| cluster.list_in::<Pod>(namespace, labels));
     // Without permission to list pods the known places have to do.
     let pods: Vec<Pod> = pods.filter_map(Result::ok).flatten().collect();
-    let mut servers = BTreeMap::new();
+    let mut servers: BTreeMap<String, ApiServer> = BTreeMap::new();
+    let on = |node: &str| ApiServer { node: node.to_owned(), pod: None, version: None };
     for pod in pods {
         if let Some(node) = pod.spec.as_ref().and_then(|it| it.node_name.clone()) {
-            servers.insert(node, Some(Box::new(pod)));
+            let server = ApiServer { pod: Some(Box::new(pod)), ..on(&node) };
+            servers.insert(node, server);
         }
     }
     if named.is_empty() {
         match cluster.list::<Node>(None) {
             Ok(nodes) => {
                 for node in nodes.iter().filter(|it| is_control_plane(it)) {
-                    servers.entry(node.metadata.name.clone().unwrap_or_default()).or_default();
+                    let name = node.metadata.name.clone().unwrap_or_default();
+                    let server = servers.entry(name.clone()).or_insert_with(|| on(&name));
+                    let info = node.status.as_ref().and_then(|it| it.node_info.as_ref());
+                    server.version = info.map(|it| it.kubelet_version.clone());
                 }
                 if servers.is_empty() {
                     return Err(no_control_plane(&nodes));
@@ -84,9 +91,19 @@ pub fn api_servers(cluster: &Cluster, named: &[String]) -> Result<Vec<ApiServer>
         }
     } else {
         let mut known = std::mem::take(&mut servers);
-        servers = named.iter().map(|it| (it.clone(), known.remove(it).flatten())).collect();
+        let server = |it: &String| (it.clone(), known.remove(it).unwrap_or_else(|| on(it)));
+        servers = named.iter().map(server).collect();
     }
-    Ok(servers.into_iter().map(|(node, pod)| ApiServer { node, pod }).collect())
+    Ok(servers.into_values().collect())
+}
+
+/// Where distributions that run the API server inside of their own program let it write, on the host.
+fn outside_place(version: &str) -> Option<&'static str> {
+    match version.split_once('+')?.1 {
+        it if it.starts_with("k3s") => Some("/var/lib/rancher/k3s/server/logs/audit.log"),
+        it if it.starts_with("rke2") => Some("/var/lib/rancher/rke2/server/logs/audit.log"),
+        _ => None,
+    }
 }
 
 fn is_control_plane(node: &Node) -> bool {
@@ -176,8 +193,11 @@ pub(super) fn log_paths(
     }
     let is_plain = container.is_some_and(|it| flags::flag(it, "etcd-servers").is_some());
     let node = logs.node.clone();
+    let outside = server.version.as_deref().and_then(outside_place);
     Err(if is_plain {
         NodeLogError::AuditOff { node }
+    } else if let Some(path) = outside {
+        NodeLogError::Embedded { node, path }
     } else {
         let why = "it is in none of the places where distributions put it".to_owned();
         NodeLogError::NoLog { node, why }

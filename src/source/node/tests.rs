@@ -291,6 +291,27 @@ fn elsewhere() {
 }
 
 #[test]
+fn k3s_and_rke2() {
+    let none = r#"{"metadata":{},"items":[]}"#;
+    for (version, expected) in [
+        (
+            "v1.36.2+k3s1",
+            "runs k3s or RKE2, whose audit log is at `/var/lib/rancher/k3s/server/logs/audit.log`",
+        ),
+        ("v1.36.2+rke2r1", "/var/lib/rancher/rke2/server/logs/audit.log"),
+        ("v1.36.2+k3s1", "kube-apiserver-arg: audit-log-path=/var/log/kubernetes/audit.log"),
+        ("v1.36.2", "it is in none of the places"),
+    ] {
+        let nodes = format!(
+            r#"{{"metadata":{{}},"items":[{{"metadata":{{"name":"cp-1","labels":{{"node-role.kubernetes.io/control-plane":"true"}}}},"status":{{"nodeInfo":{{"architecture":"","bootID":"","containerRuntimeVersion":"","kernelVersion":"","kubeProxyVersion":"","kubeletVersion":"{version}","machineID":"","operatingSystem":"","osImage":"","systemUUID":""}}}}}}]}}"#
+        );
+        let pods = "/api/v1/namespaces/kube-system/pods";
+        let answers = [(pods, 200, none), ("/api/v1/nodes", 200, &*nodes)];
+        check_failure("", &answers, NodeQuery::default(), expected);
+    }
+}
+
+#[test]
 fn no_such_node() {
     let missing = r#"{"kind":"Status","message":"nodes \"nosuch\" not found","details":{"name":"nosuch","kind":"nodes"},"code":404}"#;
     let query = NodeQuery { nodes: vec!["nosuch".into()], ..NodeQuery::default() };
@@ -389,5 +410,31 @@ fn a_copy_that_is_compressed() {
     let packed = std::fs::File::open(&path).unwrap();
     flate2::read::GzDecoder::new(packed).read_to_end(&mut text).unwrap();
     assert!(text == lines(0..100));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+/// What is packed already is no reason to begin anew.
+#[test]
+fn a_compressed_copy_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&["cp-1"], PATH);
+    let copy = |n: u64| {
+        put(&server, "audit.log", lines(0..n));
+        let found = found(&server, &NodeQuery::default());
+        let Place::Node(file) = &found.logs[0].inputs[0].place else { panic!("a node's file") };
+        let before = server.state.lock().unwrap().sent;
+        let path = file.copy(&folder.path().join("audit.log"), true, &mut |_| {}).unwrap();
+        let mut text = Vec::new();
+        let packed = std::fs::File::open(&path).unwrap();
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut text).unwrap();
+        assert!(text == lines(0..n));
+        server.state.lock().unwrap().sent - before
+    };
+    copy(1_000);
+    let sent = copy(1_100);
+    assert!(sent < 50_000, "{sent} bytes for 20,000 new ones");
+    // What is there is damaged: all of it comes again.
+    std::fs::write(folder.path().join("audit.log.gz"), b"\x1f\x8bnonsense").unwrap();
+    assert!(copy(1_100) > 200_000);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
 }
