@@ -10,7 +10,7 @@ use kube::{
     },
 };
 
-use super::{ClusterError, USER_AGENT};
+use super::{ClusterError, USER_AGENT, proxy::proxy_for};
 
 /// What kubectl's connection flags say; whatever is absent comes from the kubeconfig.
 #[derive(Debug, Clone, Default)]
@@ -64,12 +64,28 @@ impl Connection {
             other => other?,
         };
         self.lay_over(&mut kubeconfig);
+        let has_proxy = self.has_proxy(&kubeconfig);
         let options = KubeConfigOptions {
             context: self.context.clone(),
             cluster: self.cluster.clone(),
             user: self.user.clone(),
         };
-        Ok(own(Config::from_custom_kubeconfig(kubeconfig, &options).await?))
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        if !has_proxy {
+            config.proxy_url = proxy_for(&config.cluster_url, |name| std::env::var(name).ok());
+        }
+        Ok(own(config))
+    }
+
+    /// Whether the chosen cluster has a proxy of its own: it goes before the variables.
+    fn has_proxy(&self, kubeconfig: &Kubeconfig) -> bool {
+        let context = self.context.as_ref().or(kubeconfig.current_context.as_ref());
+        let context = kubeconfig.contexts.iter().find(|it| Some(&it.name) == context);
+        let of_context = context.and_then(|it| it.context.as_ref()).map(|it| &it.cluster);
+        let name = self.cluster.as_ref().or(of_context);
+        let cluster = kubeconfig.clusters.iter().find(|it| Some(&it.name) == name);
+        let proxy = cluster.and_then(|it| it.cluster.as_ref()?.proxy_url.as_deref());
+        proxy.is_some_and(|it| !it.is_empty())
     }
 
     /// The names that the kubeconfig has for contexts, clusters and users.
@@ -86,10 +102,21 @@ impl Connection {
     }
 
     fn read(&self) -> Result<Kubeconfig, ClusterError> {
-        Ok(match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)?,
-            None => Kubeconfig::read()?,
-        })
+        if let Some(path) = &self.kubeconfig {
+            return Ok(Kubeconfig::read_from(path)?);
+        }
+        let list = std::env::var_os("KUBECONFIG").filter(|it| !it.is_empty());
+        let Some(list) = list else { return Ok(Kubeconfig::read()?) };
+        // As kubectl: of a list, files that are not there are passed over.
+        let mut merged: Option<Kubeconfig> = None;
+        for path in std::env::split_paths(&list).filter(|it| it.exists()) {
+            let next = Kubeconfig::read_from(path)?;
+            merged = Some(match merged {
+                Some(before) => before.merge(next)?,
+                None => next,
+            });
+        }
+        merged.ok_or(ClusterError::NoCluster)
     }
 
     fn kubeconfig(&self) -> Result<Kubeconfig, ClusterError> {

@@ -20,6 +20,7 @@ mod connection;
 mod error;
 #[cfg(test)]
 pub mod fake;
+mod proxy;
 mod rbac;
 
 pub use connection::{Connection, Impersonate, Names};

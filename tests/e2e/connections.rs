@@ -123,6 +123,9 @@ serial = serial
 new_certs_dir = .
 default_md = sha256
 policy = any
+x509_extensions = client
+[client]
+extendedKeyUsage = clientAuth
 [any]
 commonName = supplied
 END
