@@ -226,7 +226,11 @@ impl Item {
         vec![
             self.start_time.map_or(Cell::None, |it| Cell::Minute(it.0)),
             lasted,
-            self.who().into(),
+            // The mark says that something is left out, so that no other user's name is this one.
+            match self.who().strip_prefix("system:serviceaccount:") {
+                Some(name) => format!("…:{name}").into(),
+                None => self.who().into(),
+            },
             self.target().into(),
             what.trim_end().into(),
         ]
@@ -350,7 +354,7 @@ fn narrow_columns() -> Vec<Column> {
         Column::number("LASTED"),
         Column::text("USER"),
         Column::text("POD"),
-        Column::text("WHAT").shrinking_to(10),
+        Column::text("WHAT").shrinking_to(8),
     ]
 }
 
