@@ -30,7 +30,7 @@ pub fn lines(input: &InputSummary) -> Vec<String> {
     add(
         input.truncated,
         format!(
-            "{} cut off by a collector: what was left is counted",
+            "{} cut off, by a collector or in mid-writing: what was left is counted",
             count(input.truncated, "event")
         ),
     );
@@ -42,6 +42,9 @@ pub fn lines(input: &InputSummary) -> Vec<String> {
     let more = input.skipped.saturating_sub(input.skipped_samples.len() as u64);
     if more > 0 {
         lines.push(format!("  and {more} more"));
+    }
+    if input.events == 0 && input.skipped > 0 {
+        lines.push("hint: not one line is an audit event; is this the right file?".to_owned());
     }
     lines
 }

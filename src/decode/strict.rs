@@ -27,7 +27,7 @@ pub fn read<'a>(
     found: &mut Vec<Found<'a>>,
 ) -> Result<Head, String> {
     let fields: Fields<'a> =
-        serde_json::from_slice(line).map_err(|err| format!("not a JSON object: {err}"))?;
+        serde_json::from_slice(line).map_err(|err| not_an_object(line, &err))?;
     let text = |name| fields.get(name).and_then(Json::as_text);
     if let Some(kind) = text("kind").filter(|it| it != "Event") {
         return Err(format!("kind `{kind}`, not Event"));
@@ -61,6 +61,21 @@ pub fn read<'a>(
     found.clear();
     found.extend(projection.keys().iter().map(|key| fields.find(key.parts())));
     Ok(Head { level, stage, ends_request, stage_timestamp })
+}
+
+/// Says what is wrong with a line, so that one need not look: it may be of another program, or cut.
+#[cold]
+fn not_an_object(line: &[u8], err: &serde_json::Error) -> String {
+    let line = line.trim_ascii();
+    if line.first() == Some(&b'{') {
+        let text = err.to_string();
+        let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+        return format!("not a JSON object: {what} at byte {}", err.column());
+    }
+    let start = String::from_utf8_lossy(&line[..line.len().min(100)]);
+    let shown: String = start.chars().take(24).collect();
+    let more = if line.len() > shown.len() { "..." } else { "" };
+    format!("not a JSON object, but `{shown}`{more}")
 }
 
 /// The fields of the outermost object in their order.
@@ -175,10 +190,8 @@ mod tests {
             "verb",
             "stageTimestamp \"soon\" is no RFC 3339 time",
         );
-        check(
-            "[1]",
-            "verb",
-            "not a JSON object: invalid type: sequence, expected an object at line 1 column 0",
-        );
+        check("[1]", "verb", "not a JSON object, but `[1]`");
+        check("# Notes on the cluster of ours", "verb", "not a JSON object, but `# Notes on the cluster o`...");
+        check(r#"{"a":"#, "verb", "not a JSON object: EOF while parsing a value at byte 5");
     }
 }

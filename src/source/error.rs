@@ -81,7 +81,7 @@ impl SourceError {
                 format!("to read from it nevertheless, redirect it: `- < {name}`")
             }
             SourceError::NoLogs { .. } => {
-                "what was found there does not look like audit events; a file named itself is always read".into()
+                "nothing there looks like audit events; a file named itself is always read".into()
             }
             SourceError::Unsupported { what: "UTF-16 text", name } => {
                 format!("convert it first: iconv -f UTF-16 -t UTF-8 '{name}'")

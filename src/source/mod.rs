@@ -13,6 +13,8 @@ mod expand;
 mod follow;
 mod local;
 pub mod node;
+#[doc(hidden)]
+pub mod parsers;
 mod positioned;
 mod rotation;
 mod sniff;

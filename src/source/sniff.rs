@@ -73,14 +73,55 @@ fn is_audit_log(start: &[u8]) -> bool {
     // Lines with something before the event, or events between other lines of a server's output.
     // A page that quotes an event has more lines of prose.
     let (mut events, mut others) = (0, 0);
-    for line in text.split(|it| *it == b'\n').map(<[u8]>::trim_ascii) {
+    let mut count = |line: &[u8]| {
         if is_event_line(line) {
             events += 1;
         } else if !line.is_empty() && !is_klog(line) {
             others += 1;
         }
+    };
+    let mut parts = [Vec::new(), Vec::new()];
+    for line in text.split(|it| *it == b'\n').map(<[u8]>::trim_ascii) {
+        let Some(Cri { stream, is_part, content }) = Cri::of(line) else {
+            count(line);
+            continue;
+        };
+        let part: &mut Vec<u8> = &mut parts[stream];
+        if is_part {
+            part.extend(content);
+        } else if part.is_empty() {
+            count(content);
+        } else {
+            part.extend(content);
+            count(part);
+            part.clear();
+        }
     }
+    parts.iter().for_each(|it| count(it));
     events > 0 && events + 1 >= others
+}
+
+/// A line as a container runtime keeps it: `TIME stdout|stderr F CONTENT`, or `P` for a part of a
+/// line that goes on. Source: `pkg/kubelet/kuberuntime/logs` of Kubernetes.
+struct Cri<'t> {
+    stream: usize,
+    is_part: bool,
+    content: &'t [u8],
+}
+
+impl Cri<'_> {
+    fn of(line: &[u8]) -> Option<Cri<'_>> {
+        let mut words = line.splitn(4, |it| *it == b' ');
+        let (time, stream, tags, content) =
+            (words.next()?, words.next()?, words.next()?, words.next()?);
+        let stream = [&b"stdout"[..], b"stderr"].iter().position(|it| *it == stream)?;
+        let is_part = match tags.split(|it| *it == b':').next() {
+            Some(b"P") => true,
+            Some(b"F") => false,
+            _ => return None,
+        };
+        (time.first()?.is_ascii_digit()).then_some(Cri { stream, is_part, content })
+    }
 }
 
 fn is_event_line(line: &[u8]) -> bool {
@@ -129,6 +170,13 @@ mod tests {
             &format!("I1122 10:11:12.1 1 server.go] x\nW1122 y\nE1122 z\n{EVENT}\n"),
             Look::AuditLog,
         );
+        check(
+            &format!(
+                "2026-11-22T10:11:12Z stderr F I1122 a\n2026-11-22T10:11:12Z stderr F W1122 b\n\
+                 2026-11-22T10:11:12Z stderr F I1122 c\n2026-11-22T10:11:12Z stdout F {EVENT}"
+            ),
+            Look::AuditLog,
+        );
         check(&serde_json::json!({ "log": EVENT }).to_string(), Look::AuditLog);
         check(
             &serde_json::json!([{ "message": serde_json::json!({ "log": EVENT }).to_string() }])
@@ -141,6 +189,18 @@ mod tests {
             r#"[{"protoPayload":{"methodName":"io.k8s.core.v1.pods.exec.create"}}]"#,
             Look::AuditLog,
         );
+    }
+
+    /// Container runtimes cut lines after 8 or 16 KiB, and two streams stand between each other.
+    #[test]
+    fn lines_in_parts() {
+        for at in [1, 40, 90, 120] {
+            let (a, b) = EVENT.split_at(at);
+            let start = format!("1 stdout P {a}\n1 stderr P E1122\n1 stdout P {}\n", &b[..9]);
+            check(&format!("{start}1 stderr F x\n1 stdout F {}\n", &b[9..]), Look::AuditLog);
+            check(&format!("{start}1 stdout P {}", &b[9..]), Look::AuditLog);
+            check(&format!("{start}1 stderr F y\n"), Look::Other);
+        }
     }
 
     #[test]

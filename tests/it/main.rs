@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod completion;
+mod corpus;
 mod events;
 mod execs;
 mod guide;

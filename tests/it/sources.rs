@@ -175,7 +175,7 @@ fn folder_without_logs() {
         "x",
         "note: passed over 1 file that is no audit log: x/README.md\n\
          error: no audit log in `x`\n\
-         hint: what was found there does not look like audit events; a file named itself is always read\n\
+         hint: nothing there looks like audit events; a file named itself is always read\n\
          exit 2",
     );
 }
@@ -188,7 +188,7 @@ fn archive_without_logs() {
         "2 events of 1 files in 1 logs\n\
          note: passed over 1 file that is no audit log: x.tar!README.md\n\
          error: no audit log in `x.tar`\n\
-         hint: what was found there does not look like audit events; a file named itself is always read\n\
+         hint: nothing there looks like audit events; a file named itself is always read\n\
          exit 2",
     );
 }

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 ///
 /// The `href` is escaped twice, for URLs and then for HTML; the text beside it only for HTML.
 /// Source: `dirList` of Go's `net/http/fs.go`.
-pub(super) fn names(html: &str) -> Vec<String> {
+pub fn names(html: &str) -> Vec<String> {
     html.split("<a href=\"")
         .skip(1)
         .filter_map(|rest| rest.split_once('"'))
@@ -14,8 +14,14 @@ pub(super) fn names(html: &str) -> Vec<String> {
             let url = unescape(href);
             percent_decode_str(url.trim_start_matches("./")).decode_utf8_lossy().into_owned()
         })
-        .filter(|name| !name.is_empty() && !name.trim_end_matches('/').contains('/'))
+        .filter(|name| is_entry(name.strip_suffix('/').unwrap_or(name)))
         .collect()
+}
+
+/// Whether a name is one of an entry, and no path that leads elsewhere: on this computer either,
+/// where `fetch` writes a file of that name.
+fn is_entry(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', '\0'])
 }
 
 /// The characters that Go's `html.EscapeString` and `htmlReplacer` write as entities.
@@ -61,6 +67,8 @@ mod tests {
             "<a href=\"../secret\">x</a><a href=\"%2e%2e%2fsecret\">x</a><a href=\"\">x</a>",
             &[],
         );
+        check(r#"<a href="..">x</a><a href="../">x</a><a href="%2e%2e/"><a href="./"><a href="//">"#, &[]);
+        check(r#"<a href="a%5C..%5Cb"><a href="a%00b"><a href="..a">"#, &["..a"]);
     }
     #[test]
     fn cut() {

@@ -17,6 +17,7 @@ mod tests;
 pub use copy::Copied;
 pub use error::NodeLogError;
 pub use file::NodeFile;
+pub(super) use listing::names as listed;
 pub use plan::Span;
 pub use search::{ApiServer, api_servers, audit_flags};
 pub(super) use seek::{SLACK, lower_bound};

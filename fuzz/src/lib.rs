@@ -1,0 +1,148 @@
+//! What every parser must hold on any bytes: it ends, without a panic. The fuzz targets call these
+//! functions, and so does `tests/it/corpus.rs` with every input that a run was seeded with or found.
+
+use kubectl_audit::{
+    decode::{Projection, Reader, Record, strict, unwrap},
+    event::{Attributes, Key, Target, Timestamp, User, uri},
+    filter::{self, Filter, Window},
+    policy::{
+        Evaluator, baseline,
+        lint::lint,
+        load::{KubeVersion, load},
+    },
+    rbac::{self, Snapshot},
+    source,
+};
+
+/// The name of a target, and what it does with an input.
+pub type Parser = (&'static str, fn(&[u8]));
+
+/// All targets, each with its folder in `fuzz/corpus`.
+pub const TARGETS: &[Parser] = &[
+    ("readers", readers),
+    ("filter", filter),
+    ("request_uri", request_uri),
+    ("unwrap", unwrapped),
+    ("cel", cel),
+    ("policy", policy),
+    ("rbac", rbac_objects),
+    ("packed", packed),
+    ("names", names),
+    ("listing", listing),
+];
+
+/// The two readers: where the strict one reads a line, the fast one gives the same or hands it over.
+pub fn readers(line: &[u8]) {
+    let mut projection = Projection::default();
+    for key in [
+        "verb",
+        "user.username",
+        "user.groups[0]",
+        "objectRef",
+        "responseStatus.code",
+        "annotations.a",
+        "x.y",
+    ] {
+        projection.want(key);
+    }
+    let (mut fast, mut slow) = (Vec::new(), Vec::new());
+    let fast_head = Reader::new(&projection).read(line, &mut fast);
+    let slow_head = strict::read(line, &projection, &mut slow);
+    // What nobody looks at may be broken: then only the strict reader refuses it.
+    if slow_head.is_ok() {
+        assert_eq!(fast_head, slow_head);
+        assert_eq!(fast, slow);
+    }
+}
+
+/// Filters, keys, times: read or refused, whatever the text.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let projection = &mut Projection::default();
+    let _ = filter::parse(text, projection);
+    let _ = filter::resource(text, projection);
+    let _ = filter::code(text, projection);
+    let _ = filter::time(text, Timestamp(0));
+    let _ = Filter::default().and_where(text);
+    if let Ok(key) = text.parse::<Key>() {
+        assert_eq!(key.to_string().parse(), Ok(key));
+    }
+}
+
+/// Request URIs: path, parameters and what they are requests for.
+pub fn request_uri(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let (_, query) = uri::split(text);
+    uri::parameters(query).for_each(drop);
+    for verb in ["get", "list", "watch", "deletecollection"] {
+        Target::of_request(verb, text);
+    }
+}
+
+/// Wrappers: any bytes, as a line and as a document.
+pub fn unwrapped(bytes: &[u8]) {
+    unwrap::is_wrapped(bytes);
+    unwrap::line(bytes, &mut |_| {});
+    unwrap::read(&mut &*bytes, 1 << 16, &mut |_| {}).1.expect("memory can be read");
+}
+
+/// Expressions: read or refused; those that are read are asked of an event.
+pub fn cel(bytes: &[u8]) {
+    const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/pods?limit=5","verb":"list","user":{"username":"ann","groups":["ops","system:authenticated"]},"sourceIPs":["::1"],"objectRef":{"resource":"pods","namespace":"a","apiVersion":"v1"},"responseStatus":{"code":403},"requestObject":{"spec":{"replicas":3,"containers":[{"image":"x"},{"image":"y"}]}},"requestReceivedTimestamp":"2026-01-02T03:04:05.000001Z","stageTimestamp":"2026-01-02T03:04:05.000002Z","annotations":{"authorization.k8s.io/decision":"forbid"}}"#;
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(filter) = Filter::default().and_where(text) else { return };
+    let (projection, mut found) = (Projection::default(), Vec::new());
+    let head = Reader::new(&projection).read(EVENT.as_bytes(), &mut found).expect("an event");
+    filter.matches(&Record::new("log", EVENT.as_bytes(), head, &projection, &found));
+}
+
+/// Policy files: accepted or refused. One that is accepted answers questions.
+pub fn policy(bytes: &[u8]) {
+    for version in [KubeVersion::default(), KubeVersion(24)] {
+        let loaded = load(bytes, version);
+        assert_eq!(loaded.policy.is_some(), loaded.errors.is_empty());
+        lint(&loaded);
+        let Some(policy) = &loaded.policy else { continue };
+        baseline::check(policy);
+        let user = User { username: "ann".into(), groups: vec!["ops".into()], ..User::default() };
+        for uri in ["/api/v1/namespaces/a/pods/p/exec", "/apis/apps/v1/deployments", "/healthz"] {
+            Evaluator::new(policy).evaluate(&Attributes::of_request(&user, "get", uri));
+        }
+    }
+}
+
+/// Manifests and dumps of RBAC objects: what can be used is used.
+pub fn rbac_objects(bytes: &[u8]) {
+    let (objects, _) = rbac::load::load(bytes);
+    let snapshot = Snapshot::new(objects);
+    let user = User { username: "ann".into(), groups: vec!["ops".into()], ..User::default() };
+    snapshot.grants_for(&user);
+    for uri in ["/api/v1/namespaces/a/pods/p", "/apis/apps/v1/deployments", "/healthz"] {
+        snapshot.grants(&Attributes::of_request(&user, "get", uri));
+    }
+}
+
+/// Compression, archives, and what is a log: as an input, and as an entry of an archive.
+pub fn packed(bytes: &[u8]) {
+    source::parsers::read(bytes, 8 << 20);
+}
+
+/// Names of files, and the times that a person writes.
+pub fn names(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    source::parsers::name(text);
+    let (since, until) = text.split_once("..").unwrap_or((text, text));
+    for now in [Timestamp(0), Timestamp(i64::MAX), Timestamp(i64::MIN)] {
+        if let Ok(window) = Window::new(Some(since), Some(until), now) {
+            assert!(window.since <= window.until);
+        }
+    }
+}
+
+/// A node's listing of a folder: no name in it leads elsewhere.
+pub fn listing(bytes: &[u8]) {
+    for name in source::parsers::listed(&String::from_utf8_lossy(bytes)) {
+        let name = name.strip_suffix('/').unwrap_or(&name);
+        assert!(!name.contains('/') && !name.is_empty() && name != "..", "{name}");
+    }
+}
