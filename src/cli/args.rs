@@ -159,10 +159,8 @@ impl SourceArgs {
     /// Other tools choose events by `--user`: a count of everything would look like an answer.
     fn warn_of_user(&self) {
         if let Some(user) = self.nodes.cluster.user.as_ref().filter(|_| !self.paths.is_empty()) {
-            exit::say(
-                "warning: `--user` is a user of the kubeconfig, and chooses no events of files",
-            );
-            exit::say(&format!("hint: `--subject {user}` chooses by user"));
+            exit::warning("`--user` is a user of the kubeconfig, and chooses no events of files");
+            exit::advise(&format!("hint: `--subject {user}` chooses by user"));
         }
     }
 

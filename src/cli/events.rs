@@ -64,7 +64,7 @@ impl Args {
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let filter = args.filter.build(now(), &mut projection)?;
-    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     if args.source.follow {
         return follow(&args, &projection, &filter, snapshot.as_ref(), out);

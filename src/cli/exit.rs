@@ -1,6 +1,10 @@
 //! How a run ends: the exit status, and the one place that prints errors.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crate::{
     cluster::ClusterError, decode::Skipped, filter::FilterError, output::escape,
@@ -108,9 +112,29 @@ pub fn warn(err: &Error) {
     }
 }
 
+/// Whether nothing but errors is told: `--quiet`. One for the program, as its standard error is.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on only errors are told.
+pub fn hush() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
 /// Prints what a person should know but need not act upon.
 pub fn note(text: &str) {
-    say(&format!("note: {text}"));
+    advise(&format!("note: {text}"));
+}
+
+/// Prints what may make the answer another one than was asked for.
+pub fn warning(text: &str) {
+    advise(&format!("warning: {text}"));
+}
+
+/// Prints what is no error.
+pub fn advise(text: &str) {
+    if !IS_QUIET.load(Ordering::Relaxed) {
+        say(text);
+    }
 }
 
 /// A line on standard error. Names come from strangers.

@@ -1,7 +1,6 @@
 //! The flags that choose events, and the filter they become.
 
-use std::io::Write;
-
+use super::exit;
 use crate::{
     decode::Projection,
     event::{Key, Timestamp},
@@ -90,12 +89,11 @@ impl FilterArgs {
 }
 
 /// Tells of keys that no event has, with the one that may have been meant.
-pub fn warn_of_unknown_keys(keys: &[Key], err: &mut dyn Write) {
+pub fn warn_of_unknown_keys(keys: &[Key]) {
     for key in keys {
         let Some(like) = filter::unknown_field(key) else { continue };
         let like = like.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
-        // Where standard error is gone, nobody reads warnings.
-        let _ = writeln!(err, "warning: `{key}` is no field of an audit event{like}");
+        exit::warning(&format!("`{key}` is no field of an audit event{like}"));
     }
 }
 

@@ -53,6 +53,8 @@ pub const NAME: &str = "audit";
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[arg(skip)]
+    is_quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +79,9 @@ enum Command {
 /// # Errors
 /// If it could not be done.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
+    if cli.is_quiet {
+        exit::hush();
+    }
     match cli.command {
         Command::Execs(args) => execs::run(args, out),
         Command::Stats(args) => stats::run(args, out),

@@ -135,7 +135,7 @@ fn simulate(args: LogArgs, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let simulation = Simulation::new(&policy, &evaluator, &mut projection);
     let filter = args.filter.build(now(), &mut projection)?;
-    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    warn_of_unknown_keys(projection.keys());
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
@@ -172,7 +172,7 @@ fn each(
     let judge = Judge::new(&evaluator, &mut projection);
     let mut lines = Lines { judge, audit_id: projection.want("auditID"), step };
     let filter = args.filter.build(now(), &mut projection)?;
-    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    warn_of_unknown_keys(projection.keys());
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);

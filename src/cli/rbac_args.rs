@@ -73,7 +73,7 @@ fn from_path(path: &Path) -> Result<Objects, Error> {
         let bytes = read(&file).map_err(|source| Error::RbacFile { name: name.clone(), source })?;
         let (found, errors) = load::load(&bytes);
         for err in errors {
-            exit::say(&format!("warning: {name}:{}: {}", err.line, err.message));
+            exit::warning(&format!("{name}:{}: {}", err.line, err.message));
             objects.is_partial = true;
         }
         objects.add(found);

@@ -100,7 +100,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let users = if has_users { "user" } else { "impersonatedUser" };
     let stats = Stats::new(question, &mut projection);
     let filter = args.filter.build(now(), &mut projection)?;
-    warn_of_unknown_keys(projection.keys(), &mut std::io::stderr());
+    warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     if args.source.follow {
         return follow(&args.source, &args.output, &projection, &filter, stats, out);

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, io::Write, path::Path, process::ExitCode};
 
-use clap::{Command, CommandFactory, FromArgMatches, error::ContextKind};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, error::ContextKind};
 
 use super::{Cli, hints::hint};
 
@@ -13,7 +13,17 @@ use super::{Cli, hints::hint};
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     let name = args.first().map_or_else(|| "kubectl audit".to_owned(), |it| called(it.as_ref()));
-    Cli::from_arg_matches_mut(&mut command(&name).try_get_matches_from(args)?)
+    let mut matches = command(&name).try_get_matches_from(args)?;
+    let is_quiet = is_quiet(&matches);
+    Cli::from_arg_matches_mut(&mut matches).map(|cli| Cli { is_quiet, ..cli })
+}
+
+/// Whether the command has `--quiet`, wherever in its flags that is.
+fn is_quiet(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, below)) => is_quiet(below),
+        None => matches.try_get_one("quiet").is_ok_and(|it| it == Some(&true)),
+    }
 }
 
 /// The whole command line, as a program of this name shows it: for man pages and for tests.

@@ -191,7 +191,11 @@ mod tests {
             "stageTimestamp \"soon\" is no RFC 3339 time",
         );
         check("[1]", "verb", "not a JSON object, but `[1]`");
-        check("# Notes on the cluster of ours", "verb", "not a JSON object, but `# Notes on the cluster o`...");
+        check(
+            "# Notes on the cluster of ours",
+            "verb",
+            "not a JSON object, but `# Notes on the cluster o`...",
+        );
         check(r#"{"a":"#, "verb", "not a JSON object: EOF while parsing a value at byte 5");
     }
 }

@@ -50,11 +50,11 @@ impl Window {
 /// If it is none of these.
 pub fn time(text: &str, now: Timestamp) -> Result<Timestamp, FilterError> {
     let trimmed = text.trim();
-    let midnight = |micros: i64| Timestamp(micros.div_euclid(DAY) * DAY);
+    let midnight = |micros: i64| Timestamp(micros.saturating_sub(micros.rem_euclid(DAY)));
     let named = match trimmed {
         "now" => Some(now),
         "today" => Some(midnight(now.0)),
-        "yesterday" => Some(midnight(now.0 - DAY)),
+        "yesterday" => Some(midnight(now.0.saturating_sub(DAY))),
         _ => None,
     };
     let back = || duration(trimmed).and_then(|micros| now.0.checked_sub(micros)).map(Timestamp);

@@ -30,7 +30,8 @@ fn every_target_is_replayed() {
         names.sort();
         names
     };
-    let mut replayed: Vec<_> = targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut replayed: Vec<_> =
+        targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     replayed.sort();
     assert_eq!(names("fuzz/fuzz_targets"), replayed);
     assert_eq!(names("fuzz/corpus"), replayed);

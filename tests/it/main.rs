@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod completion;
 mod corpus;
 mod events;
@@ -9,5 +10,6 @@ mod execs;
 mod guide;
 mod help;
 mod sources;
+mod stats;
 mod support;
 mod tidy;

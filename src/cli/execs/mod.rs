@@ -122,7 +122,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         command: args.command,
         shows_secrets: args.show_secrets,
     };
-    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     let sessions = ExecSessions::new(question, &mut projection);
     let (shape, output) = args.output.split();

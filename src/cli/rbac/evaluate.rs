@@ -1,10 +1,6 @@
 //! `kubectl audit rbac evaluate`
 
-use std::{
-    io::{self, Write},
-    ops::ControlFlow,
-    path::PathBuf,
-};
+use std::{io::Write, ops::ControlFlow, path::PathBuf};
 
 use super::super::{
     Error, Exit,
@@ -85,7 +81,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
 }
 
 fn sources(args: &Args, filter: &Filter, projection: &Projection) -> Result<Sources, Error> {
-    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    warn_of_unknown_keys(projection.keys());
     args.source.sources(filter.window)
 }
 

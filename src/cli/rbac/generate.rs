@@ -92,7 +92,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         exit::note(&format!("`{user}` did nothing that was allowed: no role for it"));
     }
     if let Some(warning) = &folded.report.window.warning {
-        exit::say(&format!("warning: {warning}"));
+        exit::warning(warning);
     }
     let mut objects = Vec::new();
     for (user, need) in &folded.report.users {

@@ -80,7 +80,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let scope = Scope { namespace, bindings, has_system: args.system };
     let report = UnusedGrants::of(&snapshot, &used, &scope);
     if let Some(warning) = &report.window.warning {
-        exit::say(&format!("warning: {warning}"));
+        exit::warning(warning);
     }
     if args.patch {
         patch::write(&snapshot, &used, &scope, &report.window, out)?;

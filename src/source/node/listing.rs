@@ -67,7 +67,10 @@ mod tests {
             "<a href=\"../secret\">x</a><a href=\"%2e%2e%2fsecret\">x</a><a href=\"\">x</a>",
             &[],
         );
-        check(r#"<a href="..">x</a><a href="../">x</a><a href="%2e%2e/"><a href="./"><a href="//">"#, &[]);
+        check(
+            r#"<a href="..">x</a><a href="../">x</a><a href="%2e%2e/"><a href="./"><a href="//">"#,
+            &[],
+        );
         check(r#"<a href="a%5C..%5Cb"><a href="a%00b"><a href="..a">"#, &["..a"]);
     }
     #[test]
