@@ -178,7 +178,8 @@ impl Analysis for Stats {
         self.groups.merge(other.groups);
     }
 
-    fn finish(self) -> StatsReport {
+    fn finish(mut self) -> StatsReport {
+        self.groups.settle();
         report::report(&self.question, &self.groups, self.matched, self.period)
     }
 }
