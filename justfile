@@ -20,7 +20,8 @@ bench:
 
 # One target for so many seconds: readers, filter, request_uri, unwrap
 fuzz TARGET SECONDS="60":
-    cargo +nightly fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+    mkdir -p fuzz/work/{{TARGET}}
+    cargo +nightly fuzz run {{TARGET}} fuzz/work/{{TARGET}} fuzz/corpus/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192
 
 e2e:
     bash tests/e2e/run

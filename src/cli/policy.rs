@@ -1,7 +1,7 @@
 //! `kubectl audit policy`
 
 use std::{
-    io::{self, Write},
+    io::Write,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };

@@ -1,9 +1,6 @@
 //! `kubectl audit policy diff`
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{io::Write, path::PathBuf};
 
 use super::super::{
     Error, Exit,
@@ -59,7 +56,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let diff = PolicyDiff::new((&old, &old_ready), (&new, &new_ready), &mut projection);
     let filter = args.filter.build(now(), &mut projection)?;
-    warn_of_unknown_keys(projection.keys(), &mut io::stderr());
+    warn_of_unknown_keys(projection.keys());
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
