@@ -28,3 +28,15 @@ e2e:
 
 ci:
     bash .ci/run
+
+# A release in dist/: archives, sums, bill of materials; then run and compared (see krew/README.md)
+release *TARGETS:
+    krew/build {{TARGETS}}
+    krew/verify
+
+# The archive of this machine, as krew's reviewers install it
+krew-install:
+    krew/install-local
+
+man FOLDER="target/man":
+    cargo run --quiet --example man_pages -- {{FOLDER}}

@@ -11,6 +11,9 @@ pub enum ClusterError {
     NoCluster,
     #[error("cannot use the kubeconfig")]
     Kubeconfig(#[source] Box<KubeconfigError>),
+    // Where, but not what: the line may hold a token.
+    #[error("cannot read the kubeconfig: it is wrong at line {line}, column {column}")]
+    KubeconfigSyntax { line: u64, column: u64 },
     #[error("cannot start the network runtime")]
     Runtime(#[source] io::Error),
     #[error("this is no address of an API server")]
@@ -65,7 +68,7 @@ impl ClusterError {
             ClusterError::NoCluster => {
                 "name log files or folders, or a cluster with --kubeconfig, --context or KUBECONFIG"
             }
-            ClusterError::Kubeconfig(_) => {
+            ClusterError::Kubeconfig(_) | ClusterError::KubeconfigSyntax { .. } => {
                 "`kubectl config view` shows what is configured; --context chooses another context"
             }
             ClusterError::Credentials { .. } => {
@@ -107,6 +110,10 @@ impl From<KubeconfigError> for ClusterError {
         if is_missing || matches!(err, KubeconfigError::CurrentContextNotSet) {
             let _ = err.source();
             return ClusterError::NoCluster;
+        }
+        if let KubeconfigError::Parse(cause) = &err {
+            let (line, column) = cause.location().map_or((0, 0), |it| (it.line(), it.column()));
+            return ClusterError::KubeconfigSyntax { line, column };
         }
         ClusterError::Kubeconfig(Box::new(err))
     }

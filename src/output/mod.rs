@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-pub use escape::escape;
+pub use escape::{JsonText, escape};
 
 use crate::report::{Report, Table};
 
@@ -77,11 +77,11 @@ pub fn write<R: Report, I: Serialize>(
     let document = || Document { api_version: API_VERSION, kind: R::KIND, report, input };
     match format {
         Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &document())?;
+            serde_json::to_writer_pretty(JsonText(out), &document())?;
             writeln!(out)
         }
         Format::Jsonl => report.items().iter().try_for_each(|item| {
-            serde_json::to_writer(&mut *out, item)?;
+            serde_json::to_writer(JsonText(out), item)?;
             writeln!(out)
         }),
         Format::Yaml => yaml(&document(), out),

@@ -9,6 +9,9 @@ mod events;
 mod execs;
 mod guide;
 mod help;
+#[cfg(unix)]
+mod krew;
+mod security;
 mod sources;
 mod stats;
 mod support;

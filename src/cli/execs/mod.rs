@@ -157,7 +157,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
 /// One object a line.
 fn lines(items: impl Iterator<Item = impl Serialize>, out: &mut dyn Write) -> io::Result<()> {
     for item in items {
-        serde_json::to_writer(&mut *out, &item)?;
+        serde_json::to_writer(output::JsonText(out), &item)?;
         writeln!(out)?;
     }
     Ok(())
