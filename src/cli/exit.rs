@@ -46,6 +46,8 @@ pub enum Error {
     PolicyFile { name: String, source: std::io::Error },
     #[error("{name}:{line}: {message}")]
     Policy { name: String, line: usize, message: String, hint: Option<String> },
+    #[error("the group of `{0}` is not known")]
+    NoGroup(String),
     #[error("`{0}` is in no folder of PATH")]
     NotOnPath(String),
     #[error("cannot write into `{folder}`")]
@@ -71,6 +73,9 @@ impl Error {
             }
             Error::Policy { hint, .. } => hint.clone(),
             Error::PolicyFile { .. } => Some("give the file of --audit-policy-file".to_owned()),
+            Error::NoGroup(resource) => {
+                Some(format!("name it with its group, as in `{resource}.example.com`"))
+            }
             Error::NotOnPath(_) | Error::Install { .. } => {
                 Some("name a folder of PATH: `completion install FOLDER`".to_owned())
             }

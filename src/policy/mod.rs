@@ -15,6 +15,8 @@ pub mod load;
 mod names;
 #[cfg(test)]
 pub mod recorded;
+#[cfg(test)]
+mod reference;
 mod validate;
 pub mod yaml;
 

@@ -103,24 +103,40 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let policy = super::policy(&args.policy, args.kube_version)?;
     let name = subject::parse(&args.subject);
     let user = subject::user(&name, args.group.iter().map(|it| Cow::Borrowed(it.as_str())));
-    let namespace = args.namespace.as_deref().unwrap_or_default();
-    let object = args.name.as_deref().unwrap_or_default();
     let what = What::parse(&args.resource);
-    let target = match &what {
-        What::Path(path) => Target::Path(Cow::Borrowed(path)),
-        What::Resource { group, resource, subresource } => Target::Resource(ResourceRequest {
-            api_group: Cow::Borrowed(group.as_deref().unwrap_or_default()),
-            namespace: Cow::Borrowed(namespace),
-            resource: Cow::Borrowed(resource),
-            subresource: Cow::Borrowed(subresource),
-            name: Cow::Borrowed(object),
-            ..ResourceRequest::default()
-        }),
-    };
+    let target = target(args, &what)?;
     let attributes = Attributes { user: &user, verb: &args.verb, target };
     let report = explain(&policy, &attributes, args);
     output::write(&report, None::<&()>, args.output.output, &args.output.look(), out)?;
     Ok(Exit::Done)
+}
+
+/// What the URL of such a request names.
+fn target<'a>(args: &'a Args, what: &'a What) -> Result<Target<'a>, Error> {
+    let (group, resource, subresource) = match what {
+        What::Path(path) => return Ok(Target::Path(Cow::Borrowed(path))),
+        What::Resource { group: None, resource, .. } => {
+            return Err(Error::NoGroup(resource.clone()));
+        }
+        What::Resource { group: Some(group), resource, subresource } => {
+            (group, resource, subresource)
+        }
+    };
+    // The URLs of these end with the resource: names are in the body, where no policy looks.
+    let has_no_name =
+        args.verb == "deletecollection" || (args.verb == "create" && subresource.is_empty());
+    let name = args.name.as_deref().filter(|_| !has_no_name).unwrap_or_default();
+    // The URL of a namespace is one inside of it.
+    let is_namespace = group.is_empty() && resource == "namespaces" && !name.is_empty();
+    let namespace = if is_namespace { name } else { args.namespace.as_deref().unwrap_or_default() };
+    Ok(Target::Resource(ResourceRequest {
+        api_group: Cow::Borrowed(group),
+        namespace: Cow::Borrowed(namespace),
+        resource: Cow::Borrowed(resource),
+        subresource: Cow::Borrowed(subresource),
+        name: Cow::Borrowed(name),
+        ..ResourceRequest::default()
+    }))
 }
 
 fn explain(policy: &Policy, attributes: &Attributes<'_>, args: &Args) -> PolicyExplanation {
@@ -268,5 +284,52 @@ impl Report for PolicyExplanation {
         });
         let stage_columns = vec![Column::text("STAGE"), Column::text("RECORDS")];
         vec![Table { columns, rows }, Table { rows: stages.collect(), columns: stage_columns }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// The target is the one that the URL of such a request has.
+    #[track_caller]
+    fn check(line: &str, uri: &str) {
+        let words = ["explain", "p.yaml"].into_iter().chain(line.split(' '));
+        let args = Line::parse_from(words).args;
+        let what = What::parse(&args.resource);
+        let mut expected = Target::of_request(&args.verb, uri);
+        if let Target::Resource(it) = &mut expected {
+            it.api_version = "".into();
+        }
+        assert_eq!(target(&args, &what).unwrap(), expected, "{line}");
+    }
+
+    #[test]
+    fn targets() {
+        check("get secrets db -n shop", "/api/v1/namespaces/shop/secrets/db");
+        check("create secrets db -n shop", "/api/v1/namespaces/shop/secrets");
+        check("create pods/exec web -n shop", "/api/v1/namespaces/shop/pods/web/exec");
+        check("deletecollection pods web -n shop", "/api/v1/namespaces/shop/pods");
+        check("get namespaces shop", "/api/v1/namespaces/shop");
+        check("list namespaces", "/api/v1/namespaces");
+        check("get widgets.example.com w", "/apis/example.com/v1/widgets/w");
+        check("get /metrics", "/metrics");
+    }
+    #[test]
+    fn unknown_group() {
+        let args = Line::parse_from(["explain", "p.yaml", "get", "widgets"]).args;
+        let err = target(&args, &What::parse("widgets")).unwrap_err();
+        assert_eq!(
+            err.hint().as_deref(),
+            Some("name it with its group, as in `widgets.example.com`")
+        );
     }
 }
