@@ -8,6 +8,9 @@ pub trait Report: Serialize {
     /// The `kind` of the document.
     const KIND: &'static str;
 
+    /// What a person is told where no table has a row.
+    const EMPTY: &'static str = "Nothing found.";
+
     /// What the report lists.
     type Item: Serialize;
 

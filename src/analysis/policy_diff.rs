@@ -193,6 +193,7 @@ impl Analysis for PolicyDiff<'_> {
 
 impl Report for Difference {
     const KIND: &'static str = "PolicyDiff";
+    const EMPTY: &'static str = "No requests found.";
     type Item = Changed;
 
     fn items(&self) -> &[Changed] {

@@ -239,6 +239,7 @@ impl Analysis for Simulation<'_> {
 
 impl Report for PolicySimulation {
     const KIND: &'static str = "PolicySimulation";
+    const EMPTY: &'static str = "No requests found.";
     type Item = RuleCounts;
 
     fn items(&self) -> &[RuleCounts] {

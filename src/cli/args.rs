@@ -8,14 +8,16 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use super::{Error, Exit, cluster_args::ClusterArgs, exit, interrupt, progress::Drawn, summary};
 use crate::{
     decode::InputSummary,
     event::Timestamp,
     filter::Window,
-    output::{Format, Look},
+    output::{self, Format, Look},
     pipeline::{Folded, Followed, Reading, Skip},
+    report::Report,
     source::{
         self, Follow, Found, SourceError,
         node::{self, NodeQuery, Span},
@@ -315,6 +317,23 @@ impl OutputArgs {
             }),
             timezone: self.timezone.clone(),
         }
+    }
+
+    /// Writes a report; where it has no row, people are told so, and tables stay away.
+    pub fn write<R: Report, I: Serialize>(
+        &self,
+        report: &R,
+        input: Option<&I>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let is_table = matches!(self.output, Format::Table | Format::Wide);
+        if is_table && report.tables().iter().all(|it| it.rows.is_empty()) {
+            if !self.quiet {
+                exit::say(R::EMPTY);
+            }
+            return Ok(());
+        }
+        output::write(report, input, self.output, &self.look(), out)
     }
 
     /// The flag decides, else the variables (no-color.org, bixense.com/clicolors), else the terminal.

@@ -1,7 +1,7 @@
 //! `kubectl audit policy`
 
 use std::{
-    io::Write,
+    io::{self, Read, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -18,7 +18,7 @@ use crate::{
     analysis::simulation::{Judge, Simulation},
     decode::{Projection, Record, Slot},
     event::{Level, Stage},
-    output, pipeline,
+    pipeline,
     policy::{
         Evaluator, Policy, Stages,
         load::{self, KubeVersion},
@@ -115,12 +115,20 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     }
 }
 
+/// A policy's bytes, from standard input for `-`.
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = match path.to_str() {
+        Some("-") => io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
+        _ => std::fs::read(path),
+    };
+    read.map_err(|source| Error::PolicyFile { name: path.display().to_string(), source })
+}
+
 /// Reads a file that must be a policy.
 fn policy(path: &Path, version: KubeVersion) -> Result<Policy, Error> {
     let name = path.display().to_string();
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::PolicyFile { name: name.clone(), source })?;
-    let loaded = load::load(&bytes, version);
+    let loaded = load::load(&read(path)?, version);
     loaded.policy.ok_or_else(|| {
         let first = loaded.errors.into_iter().next();
         let (line, message, hint) =
@@ -142,13 +150,7 @@ fn simulate(args: LogArgs, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, simulation);
     drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
-    output::write(
-        &folded.report,
-        Some(&folded.input),
-        args.output.output,
-        &args.output.look(),
-        out,
-    )?;
+    args.output.write(&folded.report, Some(&folded.input), out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }

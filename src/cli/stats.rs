@@ -127,7 +127,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         }
     }
     (report.total.events, report.total.requests) = (folded.input.events, folded.requests);
-    output::write(&report, Some(&folded.input), args.output.output, &args.output.look(), out)?;
+    args.output.write(&report, Some(&folded.input), out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     analysis::access::portrait::{Portrait, Seen},
     decode::{InputSummary, Projection},
-    output, pipeline,
+    pipeline,
     rbac::{
         MASTERS, ObjectName, PolicyRule, RoleRef, Snapshot, Subject,
         danger::{self, Dangerous},
@@ -104,7 +104,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         None => (None, None, Exit::Done),
     };
     let identity = identity(&name, &args.group, snapshot.as_ref(), seen);
-    output::write(&identity, input.as_ref(), args.output.output, &args.output.look(), out)?;
+    args.output.write(&identity, input.as_ref(), out)?;
     if let Some(input) = &input {
         summary(input, &args.output, out)?;
     }

@@ -3,6 +3,7 @@
 use std::{error::Error as _, io, time::Duration};
 
 use kube::config::KubeconfigError;
+use serde::Deserialize;
 
 /// No answer from the cluster, or a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,13 @@ pub enum ClusterError {
     Status { code: u16, message: String },
 }
 
+/// `k8s.io/apimachinery/pkg/apis/meta/v1.Status`: a refusal.
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    message: String,
+}
+
 impl ClusterError {
     pub(super) fn of(err: kube::Error, server: &str) -> ClusterError {
         let server = server.to_owned();
@@ -59,6 +67,17 @@ impl ClusterError {
                     ClusterError::Unreachable { server, reason }
                 }
             }
+        }
+    }
+
+    /// A status that is none of success, and the text that came with it: a `Status` where the API
+    /// server wrote it.
+    pub(super) fn refused(code: u16, text: &str) -> ClusterError {
+        let message = serde_json::from_str::<Status>(text).map(|it| it.message);
+        let message = message.unwrap_or_else(|_| format!("status {code}"));
+        match code {
+            403 => ClusterError::Forbidden { message },
+            _ => ClusterError::Status { code, message },
         }
     }
 

@@ -13,13 +13,15 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use kube::{Api, Client, api::ListParams, client::Body as HttpBody};
+use kube::{Client, api::PostParams, client::Body as HttpBody};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 mod connection;
 mod error;
 #[cfg(test)]
 pub mod fake;
+mod list;
+pub mod objects;
 mod proxy;
 mod rbac;
 
@@ -107,95 +109,23 @@ impl Cluster {
         &self.0.default_namespace
     }
 
-    /// All objects of a kind, in all namespaces, with these labels, 500 at a time.
-    ///
-    /// # Errors
-    /// If the API server cannot be asked, or refuses.
-    pub fn list<K>(&self, labels: Option<&str>) -> Result<Vec<K>, ClusterError>
-    where
-        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + fmt::Debug,
-    {
-        self.pages(Api::all(self.0.client.clone()), labels)
-    }
-
-    /// As [`list`](Cluster::list), in one namespace.
-    ///
-    /// # Errors
-    /// If the API server cannot be asked, or refuses.
-    pub fn list_in<K>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + serde::de::DeserializeOwned
-            + fmt::Debug,
-    {
-        self.pages(Api::namespaced(self.0.client.clone(), namespace), Some(labels))
-    }
-
-    /// The names of the first 500 objects of a kind.
-    ///
-    /// # Errors
-    /// If the API server cannot be asked, or refuses.
-    pub fn names<K>(&self) -> Result<Vec<String>, ClusterError>
-    where
-        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + fmt::Debug,
-    {
-        let api: Api<K> = Api::all(self.0.client.clone());
-        let page = self.wait(async {
-            let params = ListParams::default().limit(500);
-            let page = api.list_metadata(&params).await;
-            page.map_err(|err| ClusterError::of(err, self.server()))
-        })?;
-        Ok(page.items.into_iter().filter_map(|it| it.metadata.name).collect())
-    }
-
-    fn pages<K>(&self, api: Api<K>, labels: Option<&str>) -> Result<Vec<K>, ClusterError>
-    where
-        K: Clone + serde::de::DeserializeOwned + fmt::Debug,
-    {
-        let mut params = ListParams::default().limit(500);
-        params.label_selector = labels.map(str::to_owned);
-        let mut all = Vec::new();
-        loop {
-            let page = self.wait(async {
-                api.list(&params).await.map_err(|err| ClusterError::of(err, self.server()))
-            })?;
-            all.extend(page.items);
-            match page.metadata.continue_ {
-                Some(next) if !next.is_empty() => params.continue_token = Some(next),
-                _ => return Ok(all),
-            }
-        }
-    }
-
     /// Asks whether the API server would allow this user a request.
     ///
     /// # Errors
     /// If it cannot be asked.
     pub fn may(&self, verb: &str, resource: &str, subresource: &str) -> Result<bool, ClusterError> {
-        use k8s_openapi::api::authorization::v1::{
-            ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-        };
-        let attributes = ResourceAttributes {
-            verb: Some(verb.to_owned()),
-            resource: Some(resource.to_owned()),
-            subresource: (!subresource.is_empty()).then(|| subresource.to_owned()),
-            ..ResourceAttributes::default()
-        };
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(attributes),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api = Api::<SelfSubjectAccessReview>::all(self.0.client.clone());
-        let answer = self.wait(async {
-            api.create(&kube::api::PostParams::default(), &review)
-                .await
-                .map_err(|err| ClusterError::of(err, self.server()))
-        })?;
-        Ok(answer.status.is_some_and(|it| it.allowed))
+        let review = serde_json::json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "verb": verb, "resource": resource, "subresource": subresource,
+            }},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let request = kube::core::Request::new(path)
+            .create(&PostParams::default(), review.to_string().into_bytes());
+        let answer: serde_json::Value = self.ask(request)?;
+        Ok(answer["status"]["allowed"] == true)
     }
 
     /// GETs a path, or a range of what it leads to. A status that tells of a failure is an answer too,
@@ -210,9 +140,16 @@ impl Cluster {
                 .header(http::header::RANGE, format!("bytes={}-{}", range.start, range.end - 1));
         }
         let request = request.body(HttpBody::empty()).map_err(ClusterError::Request)?;
+        self.send(&self.0.downloads, request)
+    }
+
+    fn send(
+        &self,
+        client: &Client,
+        request: http::Request<HttpBody>,
+    ) -> Result<Reply, ClusterError> {
         let response = self.wait(async {
-            let sent = self.0.downloads.send(request).await;
-            sent.map_err(|err| ClusterError::of(err, self.server()))
+            client.send(request).await.map_err(|err| ClusterError::of(err, self.server()))
         })?;
         if response.status() == http::StatusCode::UNAUTHORIZED {
             return Err(ClusterError::Unauthorized { server: self.server().to_owned() });

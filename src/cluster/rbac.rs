@@ -1,36 +1,9 @@
-//! The RBAC objects of a live cluster, page by page.
+//! The RBAC objects of a live cluster.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::{Cluster, ClusterError};
 use crate::rbac::{Named, Objects, Pod, Role, RoleBinding};
-
-/// Objects asked for at once: kubectl's own chunk.
-const PAGE: usize = 500;
-/// A page that is larger than this is no page.
-const MAX_PAGE: u64 = 256 << 20;
-/// How often a list may change away under the reader.
-const MAX_RESTARTS: u32 = 3;
-
-#[derive(Deserialize)]
-struct List<T> {
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
-}
-
-#[derive(Default, Deserialize)]
-struct ListMeta {
-    #[serde(rename = "continue", default)]
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    #[serde(default)]
-    message: String,
-}
 
 impl Cluster {
     /// Everything that says who may do what, and the service accounts, nodes and pods that use it. A
@@ -68,37 +41,13 @@ impl Cluster {
         notes: &mut Vec<String>,
     ) -> Result<Option<Vec<T>>, ClusterError> {
         let kind = path.rsplit('/').next().unwrap_or(path);
-        let broken = |source| ClusterError::Broken { server: self.server().to_owned(), source };
-        let (mut all, mut next, mut restarts) = (Vec::new(), String::new(), 0);
-        loop {
-            let mut url = format!("{path}?limit={PAGE}");
-            if !next.is_empty() {
-                let token = percent_encoding::utf8_percent_encode(
-                    &next,
-                    percent_encoding::NON_ALPHANUMERIC,
-                );
-                url += &format!("&continue={token}");
-            }
-            let reply = self.get(&url, None)?;
-            let status = reply.status;
-            let text = reply.text(MAX_PAGE).map_err(broken)?;
-            // The list changed so much that its pages are gone: once more from the start.
-            if status == 410 && restarts < MAX_RESTARTS {
-                (all, next, restarts) = (Vec::new(), String::new(), restarts + 1);
-                continue;
-            }
-            if status != 200 {
-                let message = serde_json::from_str::<Status>(&text).map(|it| it.message);
-                let message = message.unwrap_or_else(|_| format!("status {status}"));
+        match self.pages(path, None) {
+            Ok(all) => Ok(Some(all)),
+            Err(ClusterError::Forbidden { message } | ClusterError::Status { message, .. }) => {
                 notes.push(format!("cannot list {kind}: {message}"));
-                return Ok(None);
+                Ok(None)
             }
-            let page: List<T> = serde_json::from_str(&text).map_err(|err| broken(err.into()))?;
-            all.extend(page.items);
-            match page.metadata.next.filter(|it| !it.is_empty()) {
-                Some(token) => next = token,
-                None => return Ok(Some(all)),
-            }
+            Err(err) => Err(err),
         }
     }
 }

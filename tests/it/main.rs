@@ -11,6 +11,7 @@ mod guide;
 mod help;
 #[cfg(unix)]
 mod krew;
+mod recording;
 mod security;
 mod sources;
 mod stats;

@@ -337,6 +337,7 @@ fn changes(name: &str, counts: Counts) -> SubjectChanges {
 
 impl Report for RbacEvaluation {
     const KIND: &'static str = "RbacEvaluation";
+    const EMPTY: &'static str = "Nothing would change.";
     type Item = SubjectChanges;
 
     fn items(&self) -> &[SubjectChanges] {

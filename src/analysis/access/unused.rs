@@ -140,6 +140,7 @@ pub(super) fn unused(
 
 impl Report for UnusedGrants {
     const KIND: &'static str = "UnusedGrants";
+    const EMPTY: &'static str = "No unused grants found.";
     type Item = UnusedRule;
 
     fn items(&self) -> &[UnusedRule] {

@@ -289,6 +289,7 @@ const BURST: i64 = 60_000_000;
 
 impl Report for ExecSessionList {
     const KIND: &'static str = "ExecSessionList";
+    const EMPTY: &'static str = "No sessions found.";
     type Item = Item;
 
     fn items(&self) -> &[Item] {

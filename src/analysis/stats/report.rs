@@ -153,6 +153,7 @@ impl StatsReport {
 
 impl Report for StatsReport {
     const KIND: &'static str = "StatsReport";
+    const EMPTY: &'static str = "No requests found.";
     type Item = Row;
 
     fn items(&self) -> &[Row] {

@@ -3,7 +3,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -11,11 +10,13 @@ use std::{
 
 use clap::{Arg, Args, Command, FromArgMatches};
 use clap_complete::{CompletionCandidate, engine::ArgValueCompleter};
-use k8s_openapi::api::core::v1::{Namespace, Node};
 
 use super::super::cluster_args::ClusterArgs;
 use crate::{
-    cluster::{Cluster, Connection, Names},
+    cluster::{
+        Cluster, Connection, Names,
+        objects::{Listed, Namespace, Node},
+    },
     event::KNOWN_KEYS,
 };
 
@@ -216,10 +217,7 @@ fn names(connection: &Connection) -> Names {
 }
 
 /// Names of objects, or none where the cluster is slow or refuses.
-fn asked<K>(connection: &Arc<Connection>) -> Vec<String>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + fmt::Debug,
-{
+fn asked<K: Listed>(connection: &Arc<Connection>) -> Vec<String> {
     let connection = connection.clone();
     let (sender, receiver) = mpsc::channel();
     // It may outlive its question, and ends with the program.

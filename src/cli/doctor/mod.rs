@@ -9,7 +9,6 @@ use super::{
 use crate::{
     cluster::Cluster,
     filter::Window,
-    output,
     source::{
         Place, SourceError,
         node::{self, ApiServer, NodeFile, audit_flags},
@@ -52,8 +51,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     }
     permissions(&cluster, &mut setup)?;
     clock_and_metrics(&cluster, &mut setup);
-    let input = None::<&()>;
-    output::write(&setup, input, args.output.output, &args.output.look(), out)?;
+    args.output.write(&setup, None::<&()>, out)?;
     Ok(if setup.findings.is_empty() { Exit::Done } else { Exit::Findings })
 }
 

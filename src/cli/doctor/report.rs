@@ -66,6 +66,7 @@ pub struct Finding {
 
 impl Report for AuditSetup {
     const KIND: &'static str = "AuditSetup";
+    const EMPTY: &'static str = "No API server found.";
     type Item = ServerSetup;
 
     fn items(&self) -> &[ServerSetup] {

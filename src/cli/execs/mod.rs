@@ -146,9 +146,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     }
     match shape {
         Shape::ChangeEvent => lines(folded.report.items.iter().map(ChangeEvent::from), out)?,
-        Shape::Usual(format) => {
-            output::write(&folded.report, Some(&folded.input), format, &output.look(), out)?;
-        }
+        Shape::Usual(_) => output.write(&folded.report, Some(&folded.input), out)?,
     }
     summary(&folded.input, &output, out)?;
     Ok(exit)

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::super::{Error, Exit, args::OutputArgs};
 use crate::{
-    output,
     policy::{
         baseline::{self, Baseline},
         lint::{self, Finding, Severity},
@@ -27,7 +26,7 @@ use crate::{
   # Only what is wrong, for a script
   kubectl audit policy check -o json examples/policy.yaml | jq '.files[].findings'")]
 pub struct Args {
-    /// Policies
+    /// Policies; `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The release whose API server is meant
@@ -63,9 +62,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut files = Vec::new();
     for path in &args.files {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|source| Error::PolicyFile { name: file.clone(), source })?;
-        files.push(check(file, &bytes, args.kube_version));
+        files.push(check(file, &super::read(path)?, args.kube_version));
     }
     let has_found = files.iter().any(|it| {
         !it.accepted
@@ -73,7 +70,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
             || it.baseline.iter().any(|it| !it.passed)
     });
     let report = PolicyCheck { files };
-    output::write(&report, None::<&()>, args.output.output, &args.output.look(), out)?;
+    args.output.write(&report, None::<&()>, out)?;
     Ok(if has_found { Exit::Findings } else { Exit::Done })
 }
 
@@ -96,6 +93,7 @@ fn check(file: String, bytes: &[u8], version: KubeVersion) -> Checked {
 
 impl Report for PolicyCheck {
     const KIND: &'static str = "PolicyCheck";
+    const EMPTY: &'static str = "Nothing found: the API server takes it as it is.";
     type Item = Checked;
 
     fn items(&self) -> &[Checked] {

@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     analysis::policy_diff::PolicyDiff,
     decode::Projection,
-    output, pipeline,
+    pipeline,
     policy::{Evaluator, load::KubeVersion},
 };
 
@@ -68,7 +68,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
         let n = report.unknown.requests;
         exit::note(&format!("{n} requests were {}", report.unknown.why));
     }
-    output::write(report, Some(&folded.input), args.output.output, &args.output.look(), out)?;
+    args.output.write(report, Some(&folded.input), out)?;
     summary(&folded.input, &args.output, out)?;
     let has_changed = args.exit_code && !report.changes.is_empty();
     Ok(if has_changed && exit == Exit::Done { Exit::Findings } else { exit })

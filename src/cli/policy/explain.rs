@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::super::{Error, Exit, args::OutputArgs};
 use crate::{
     event::{Attributes, Level, ResourceRequest, Stage, Target},
-    output,
     policy::{Evaluator, GroupResources, Mismatch, Policy, Rule, Stages, load::KubeVersion},
     rbac::{What, subject},
     report::{Cell, Column, Report, Table},
@@ -107,7 +106,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let target = target(args, &what)?;
     let attributes = Attributes { user: &user, verb: &args.verb, target };
     let report = explain(&policy, &attributes, args);
-    output::write(&report, None::<&()>, args.output.output, &args.output.look(), out)?;
+    args.output.write(&report, None::<&()>, out)?;
     Ok(Exit::Done)
 }
 
@@ -248,6 +247,7 @@ fn quoted(all: &[String]) -> String {
 
 impl Report for PolicyExplanation {
     const KIND: &'static str = "PolicyExplanation";
+    const EMPTY: &'static str = "No rules found.";
     type Item = PolicyExplanation;
 
     fn items(&self) -> &[PolicyExplanation] {

@@ -15,7 +15,7 @@ use crate::{
     },
     decode::{Projection, Record},
     filter::Filter,
-    output::{self, Format},
+    output::Format,
     pipeline,
     rbac::Snapshot,
 };
@@ -72,8 +72,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, evaluation);
         drop(drawn);
         let exit = sources.exit(&mut folded, &args.output)?;
-        let (format, look) = (args.output.output, args.output.look());
-        output::write(&folded.report, Some(&folded.input), format, &look, out)?;
+        args.output.write(&folded.report, Some(&folded.input), out)?;
         summary(&folded.input, &args.output, out)?;
         exit
     };

@@ -16,7 +16,7 @@ use crate::{
         usage::Usage,
     },
     decode::Projection,
-    output, pipeline,
+    pipeline,
     rbac::subject,
 };
 
@@ -85,8 +85,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     if args.patch {
         patch::write(&snapshot, &used, &scope, &report.window, out)?;
     } else {
-        let look = args.output.look();
-        output::write(&report, Some(&folded.input), args.output.output, &look, out)?;
+        args.output.write(&report, Some(&folded.input), out)?;
     }
     summary(&folded.input, &args.output, out)?;
     if snapshot.is_partial() || exit == Exit::Partial {

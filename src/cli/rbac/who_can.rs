@@ -17,7 +17,7 @@ use crate::{
     analysis::access::{Use, Uses},
     decode::{InputSummary, Projection},
     event::Timestamp,
-    output, pipeline,
+    pipeline,
     rbac::{GrantName, MASTERS, Subject, What, WhoCan, subject},
     report::{Cell, Column, Report, Table},
 };
@@ -90,7 +90,7 @@ pub fn run(mut args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         }
     };
     let report = WhoCanReport { items };
-    output::write(&report, input.as_ref(), args.output.output, &args.output.look(), out)?;
+    args.output.write(&report, input.as_ref(), out)?;
     if let Some(input) = &input {
         summary(input, &args.output, out)?;
     }
@@ -174,6 +174,7 @@ impl Used {
 
 impl Report for WhoCanReport {
     const KIND: &'static str = "WhoCan";
+    const EMPTY: &'static str = "No grants found.";
     type Item = Able;
 
     fn items(&self) -> &[Able] {

@@ -1,10 +1,10 @@
 //! The flags of an API server, from its static pod, and where on the host a file of it is.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use crate::cluster::objects::{Container, Pod};
 
 /// The container of a pod that runs the API server.
 pub(super) fn container(pod: &Pod) -> Option<&Container> {
-    let containers = &pod.spec.as_ref()?.containers;
+    let containers = pod.spec.containers.as_ref()?;
     let is_server = |it: &&Container| it.name == "kube-apiserver";
     containers.iter().find(is_server).or_else(|| containers.first())
 }
@@ -41,7 +41,7 @@ pub fn host_path(pod: &Pod, container: &Container, path: &str) -> Option<String>
     let (mount, rest) = mounts
         .filter_map(|it| Some((it, below(path, &it.mount_path)?)))
         .max_by_key(|(it, _)| it.mount_path.len())?;
-    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let volumes = pod.spec.volumes.iter().flatten();
     let volume = volumes.into_iter().find(|it| it.name == mount.name)?;
     let host = volume.host_path.as_ref()?.path.trim_end_matches('/');
     let sub = mount.sub_path.as_deref().map(|it| format!("/{}", it.trim_matches('/')));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
-
 use super::{NodeLogError, Rotated, flags, folder::NodeLogs};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{
+    Cluster, ClusterError,
+    objects::{Node, Pod},
+};
 
 /// A node that should have an audit log, and the pod of its API server where there is one.
 #[derive(Debug, Clone)]
@@ -64,18 +65,18 @@ pub fn api_servers(cluster: &Cluster, named: &[String]) -> Result<Vec<ApiServer>
     let mut servers: BTreeMap<String, ApiServer> = BTreeMap::new();
     let on = |node: &str| ApiServer { node: node.to_owned(), pod: None, version: None };
     for pod in pods {
-        if let Some(node) = pod.spec.as_ref().and_then(|it| it.node_name.clone()) {
+        if let Some(node) = pod.spec.node_name.clone() {
             let server = ApiServer { pod: Some(Box::new(pod)), ..on(&node) };
             servers.insert(node, server);
         }
     }
     if named.is_empty() {
-        match cluster.list::<Node>(None) {
+        match cluster.list::<Node>() {
             Ok(nodes) => {
                 for node in nodes.iter().filter(|it| is_control_plane(it)) {
-                    let name = node.metadata.name.clone().unwrap_or_default();
+                    let name = node.metadata.name.clone();
                     let server = servers.entry(name.clone()).or_insert_with(|| on(&name));
-                    let info = node.status.as_ref().and_then(|it| it.node_info.as_ref());
+                    let info = node.status.node_info.as_ref();
                     server.version = info.map(|it| it.kubelet_version.clone());
                 }
                 if servers.is_empty() {

@@ -150,7 +150,7 @@ fn hide<'t>(pattern: &Regex, text: &'t str, is_secret: &dyn Fn(&str) -> bool) ->
     let mut at = 0;
     for found in pattern.captures_iter(text) {
         let Some(secret) = found.name("hidden") else { continue };
-        if is_secret(secret.as_str()) && !secret.as_str().contains(MASK) {
+        if is_secret(secret.as_str()) && secret.as_str() != MASK {
             shown += &text[at..secret.start()];
             shown += MASK;
             at = secret.end();

@@ -22,6 +22,8 @@ const ROWS: &[(&[&str], &[&str])] = &[
     // Flags.
     (&["x", "--password", "a", "b"], &["x", "--password", "***", "b"]),
     (&["x", "--password=X", "-v"], &["x", "--password=***", "-v"]),
+    // Stars of the secret's own are none of ours.
+    (&["x", "--password=a***b"], &["x", "--password=***"]),
     (&["keytool", "-storepass", "changeit"], &["keytool", "-storepass", "***"]),
     (&["sh", "-c", "x --secret abc -v"], &["sh", "-c", "x --secret *** -v"]),
     (
