@@ -46,6 +46,15 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
     !blocks.iter().any(odd_in) && !rest.iter().any(|it| is_odd(*it))
 }
 
+/// Whether neither a quote nor a backslash is among these sixteen to thirty-two bytes.
+#[inline(always)]
+pub(super) fn has_no_quote(bytes: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) else {
+        return false;
+    };
+    quotes_or_backslashes(first) | quotes_or_backslashes(last) == 0
+}
+
 impl Marks {
     #[inline(always)]
     pub(super) fn of(block: &[u8; 64]) -> Marks {

@@ -54,6 +54,9 @@ const RECEIVED: usize = 16;
 const STAGE_TIMESTAMP: usize = 17;
 const ANNOTATIONS: usize = 18;
 
+/// How many bytes a time has as API servers write it: `2026-11-22T10:11:12.123456Z`.
+const USUAL_TIME: usize = 27;
+
 /// How API servers start every line of a log.
 const START: &[u8] = b"{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",";
 
@@ -236,6 +239,9 @@ impl<'a> Line<'a, '_> {
         let mut seen_others = 0_u64;
         let mut has_jumped = false;
         loop {
+            if guess == RECEIVED && wanted.required & !seen == 0 && self.usual_end(wanted, at) {
+                return Some(());
+            }
             let (field, value) = self.field(at, guess)?;
             let end = match field {
                 Field::Known(field) => {
@@ -515,10 +521,18 @@ impl<'a> Line<'a, '_> {
     }
 
     /// The start of `name` if it and a short string stand right before `end`.
+    #[inline(always)]
     fn before(&self, end: usize, name: &[u8]) -> Option<usize> {
         let bytes = self.bytes;
         if bytes[end - 1] != b'"' {
             return None;
+        }
+        // A time as API servers write it.
+        if let Some(start) = end.checked_sub(USUAL_TIME + 2)
+            && bytes[start] == b'"'
+            && bits::has_no_quote(&bytes[start + 1..end - 1])
+        {
+            return bytes[..start].ends_with(name).then(|| start - name.len());
         }
         let quote = memchr::memrchr(b'"', &bytes[end.saturating_sub(64)..end - 1])?
             + end.saturating_sub(64);
@@ -539,6 +553,36 @@ impl<'a> Line<'a, '_> {
         bytes[end..].starts_with(name)
             && memchr::memchr(b'}', &bytes[end + name.len()..])
                 .is_some_and(|it| end + name.len() + it + 2 == bytes.len())
+    }
+
+    /// Reads the times that end a line, and the unwanted annotations behind them, if they stand from
+    /// `at` to its last byte as API servers write them.
+    ///
+    /// The same as the walk does field by field.
+    #[inline(always)]
+    fn usual_end(&mut self, wanted: &Scanner, at: usize) -> bool {
+        let is_wanted = |field: usize| wanted.fields[field].is_some();
+        if is_wanted(RECEIVED) || is_wanted(STAGE_TIMESTAMP) {
+            return false;
+        }
+        let received = b"\"requestReceivedTimestamp\":\"";
+        let stage = b"\",\"stageTimestamp\":\"";
+        let times = at + received.len()..at + received.len() + 2 * USUAL_TIME + stage.len();
+        let Some(rest) = self.bytes.get(at..times.end + 2) else { return false };
+        let (first, second) = rest[received.len()..].split_at(USUAL_TIME);
+        if !rest.starts_with(received) || !bits::has_no_quote(first) || !second.starts_with(stage) {
+            return false;
+        }
+        let Some(time) = Timestamp::parse(&second[stage.len()..stage.len() + USUAL_TIME]) else {
+            return false;
+        };
+        let end = times.end + 1;
+        let is_last = self.bytes[end..] == *b"}";
+        if self.bytes[times.end] != b'"' || !(is_last || self.ends_after_annotations(wanted, end)) {
+            return false;
+        }
+        self.stage_timestamp = Some(time);
+        true
     }
 
     /// Reads a wanted value: its own slot, and those below it. Gives its end.

@@ -26,15 +26,30 @@ const MAX_LEN: usize = 4 << 10;
 /// The bytes that are hashed: the name and the uid, as the API server writes them.
 const HASHED: usize = 96;
 
+/// Odd numbers without a pattern, one for each half of what is hashed.
+const MIX: [u64; 7] = [
+    0x9E37_79B9_7F4A_7C15,
+    0xC2B2_AE3D_27D4_EB4F,
+    0x1656_67B1_9E37_79F9,
+    0xFF51_AFD7_ED55_8CCD,
+    0xC4CE_B9FE_1A85_EC53,
+    0x8546_2D4B_6E5C_93A7,
+    0xD6E8_FEB8_6659_FD93,
+];
+
 impl Users {
     /// Where the user that begins with these bytes is, or would be; `None` for a short rest of a line.
     #[inline(always)]
     pub(super) fn place(&mut self, bytes: &[u8]) -> Option<&mut Option<Box<KnownUser>>> {
-        let (words, _) = bytes.first_chunk::<HASHED>()?.as_chunks::<8>();
-        let mix = |hash: u64, word: &[u8; 8]| {
-            (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        let (words, _) = bytes.first_chunk::<HASHED>()?.as_chunks::<16>();
+        // The products do not wait for each other.
+        let mix = |hash: u64, (n, word): (usize, &[u8; 16])| {
+            let (low, high) =
+                (u128::from_le_bytes(*word) as u64, (u128::from_le_bytes(*word) >> 64) as u64);
+            let product = u128::from(low ^ MIX[n]) * u128::from(high ^ MIX[n + 1]);
+            hash ^ product as u64 ^ (product >> 64) as u64
         };
-        let hash = words.iter().fold(0, mix);
+        let hash = words.iter().enumerate().fold(0, mix);
         if self.places.is_empty() {
             self.places.resize_with(PLACES, || None);
         }

@@ -23,15 +23,12 @@ impl Timestamp {
 /// `2026-11-22T10:11:12.123456Z` and the same with fewer or more digits: all that API servers write.
 fn parse_usual(text: &[u8]) -> Option<Timestamp> {
     let (head, rest) = text.split_first_chunk::<19>()?;
-    let two = |at: usize| {
-        let (high, low) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
-        (high < 10 && low < 10).then(|| i64::from(high) * 10 + i64::from(low))
-    };
     if [head[4], head[7], head[10], head[13], head[16]] != *b"--T::" {
         return None;
     }
-    let (year, month, day) = (two(0)? * 100 + two(2)?, two(5)?, two(8)?);
-    let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
+    let (year, month, day) = (number(&head[..4])?, number(&head[5..7])?, number(&head[8..10])?);
+    let (hour, minute, second) =
+        (number(&head[11..13])?, number(&head[14..16])?, number(&head[17..])?);
     if !(1..=12).contains(&month)
         || day < 1
         || day > days_in(year, month)
@@ -41,24 +38,32 @@ fn parse_usual(text: &[u8]) -> Option<Timestamp> {
     {
         return None;
     }
-    let mut micros = 0;
-    match rest {
-        [b'Z'] => {}
+    let micros = match rest {
+        [b'.', digits @ .., b'Z'] if digits.len() == 6 => number(digits)?,
+        [b'Z'] => 0,
         [b'.', digits @ .., b'Z'] if !digits.is_empty() => {
-            let mut unit = 100_000;
-            for digit in digits {
-                let digit = digit.wrapping_sub(b'0');
-                if digit > 9 {
-                    return None;
-                }
-                micros += i64::from(digit) * unit;
-                unit /= 10;
+            let (kept, rest) = digits.split_at(digits.len().min(6));
+            if !rest.iter().all(u8::is_ascii_digit) {
+                return None;
             }
+            number(kept)? * 10_i64.pow(6 - kept.len() as u32)
         }
         _ => return None,
-    }
+    };
     let seconds = days_before(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
     Some(Timestamp(seconds * 1_000_000 + micros))
+}
+
+/// The number of these few digits.
+#[inline(always)]
+fn number(digits: &[u8]) -> Option<i64> {
+    let (mut number, mut is_odd) = (0, false);
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        is_odd |= digit > 9;
+        number = number * 10 + i64::from(digit);
+    }
+    (!is_odd).then_some(number)
 }
 
 /// Offsets, lower case, leap seconds: rare enough to be slow.

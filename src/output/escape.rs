@@ -9,7 +9,8 @@ use std::{
 ///
 /// Bidirectional controls: Unicode Standard Annex 9, section 2.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_harmful) {
+    let is_plain = text.bytes().all(|it| matches!(it, b' '..=b'~'));
+    if is_plain || !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);

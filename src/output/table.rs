@@ -89,7 +89,7 @@ impl Widths {
     /// Makes room for a row of shown cells.
     pub fn add(&mut self, row: &[String]) {
         for (width, cell) in self.widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.width());
+            *width = (*width).max(if cell.is_ascii() { cell.len() } else { cell.width() });
         }
     }
 
@@ -174,7 +174,7 @@ impl Pages {
         if table.row_count() == 0 {
             return Ok(());
         }
-        writeln!(out, "{}", table.trim_fmt())
+        table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end_matches(' ')))
     }
 }
 
