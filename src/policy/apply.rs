@@ -39,6 +39,7 @@ pub fn apply<'l>(
             "level" => Cow::Owned(level.clone()),
             "requestObject" if least < Level::Request => return None,
             "responseObject" if least < Level::RequestResponse => return None,
+            "annotations" if least < Level::Request => without_patches(value.get()),
             // A patch is recorded as sent.
             "requestObject" if verb == "patch" => Cow::Borrowed(value.get()),
             "requestObject" | "responseObject" if has_managed => without_managed(value.get()),
@@ -47,6 +48,17 @@ pub fn apply<'l>(
         Some((key, value))
     });
     Ok(Some(Cow::Owned(object(kept).into_bytes())))
+}
+
+/// Annotations without the patches of mutating webhooks: the only ones that need level Request.
+///
+/// Source: `pkg/admission/plugin/webhook/mutating/dispatcher.go`.
+fn without_patches(raw: &str) -> Cow<'_, str> {
+    const PATCH: &str = "patch.webhook.admission.k8s.io/";
+    if !raw.contains("patch.webhook") {
+        return Cow::Borrowed(raw);
+    }
+    without(raw, |key| key.starts_with(PATCH))
 }
 
 /// The fields of an object in their order, values as written.
@@ -87,40 +99,66 @@ fn object<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Str
 }
 
 /// An object, the items of a list, or the objects of a table's rows, without `metadata.managedFields`.
+/// No deeper: the server does not look into lists of lists. A list with an item that is no object
+/// stays whole, as the server then gives up.
 fn without_managed(raw: &str) -> Cow<'_, str> {
     let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
-    let kind = fields.iter().find(|(key, _)| key == "kind").map_or("", |(_, it)| it.get());
-    let (is_list, is_table) = (kind.ends_with("List\""), kind == "\"Table\"");
+    let find =
+        |name: &str| fields.iter().find(|(key, _)| key == name).map_or("", |(_, it)| it.get());
+    let is_table = find("kind") == "\"Table\"" && find("apiVersion").starts_with("\"meta.k8s.io/");
+    let items = find("items");
+    let items = if items.starts_with('[') {
+        match each(items, object_without_managed) {
+            Some(items) => items,
+            None => return Cow::Borrowed(raw),
+        }
+    } else {
+        Cow::Borrowed(items)
+    };
     Cow::Owned(object(fields.into_iter().map(|(key, value)| {
         let value = value.get();
         let value = match &*key {
-            "metadata" => without(value, "managedFields"),
-            "items" if is_list => each(value, without_managed),
-            "rows" if is_table => each(value, row_without_managed),
+            "metadata" => without(value, |key| key == "managedFields"),
+            "items" => items.clone(),
+            "rows" if is_table => each(value, row_without_managed).unwrap_or(Cow::Borrowed(value)),
             _ => Cow::Borrowed(value),
         };
         (key, value)
     })))
 }
 
+fn object_without_managed(raw: &str) -> Cow<'_, str> {
+    in_field(raw, "metadata", |it| without(it, |key| key == "managedFields"))
+}
+
 fn row_without_managed(raw: &str) -> Cow<'_, str> {
+    in_field(raw, "object", object_without_managed)
+}
+
+/// The object with the value of one field changed.
+fn in_field<'a>(raw: &'a str, name: &str, change: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
     let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
     Cow::Owned(object(fields.into_iter().map(|(key, value)| {
-        let is_object = key == "object";
-        (key, if is_object { without_managed(value.get()) } else { Cow::Borrowed(value.get()) })
+        let value = if key == name { change(value.get()) } else { Cow::Borrowed(value.get()) };
+        (key, value)
     })))
 }
 
-fn without<'a>(raw: &'a str, name: &str) -> Cow<'a, str> {
+/// The object without some fields.
+fn without(raw: &str, is_out: impl Fn(&str) -> bool) -> Cow<'_, str> {
     let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
-    let kept = fields.into_iter().filter(|(key, _)| key != name);
+    let kept = fields.into_iter().filter(|(key, _)| !is_out(key));
     Cow::Owned(object(kept.map(|(key, value)| (key, Cow::Borrowed(value.get())))))
 }
 
-fn each<'a>(raw: &'a str, change: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
-    let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw) else { return Cow::Borrowed(raw) };
+/// The list with each object changed; `None` if it holds anything else.
+fn each(raw: &str, change: fn(&str) -> Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+    if items.iter().any(|it| !it.get().starts_with('{')) {
+        return None;
+    }
     let items: Vec<Cow<'_, str>> = items.into_iter().map(|it| change(it.get())).collect();
-    Cow::Owned(format!("[{}]", items.join(",")))
+    Some(Cow::Owned(format!("[{}]", items.join(","))))
 }
 
 #[cfg(test)]
@@ -193,10 +231,40 @@ mod tests {
             Level::RequestResponse,
             true,
             "list",
-            r#"{"level":"RequestResponse","stage":"ResponseComplete","responseObject":{"kind":"Table","rows":[{"cells":["a"],"object":{"metadata":{"managedFields":[]}}}]}}"#,
+            r#"{"level":"RequestResponse","stage":"ResponseComplete","responseObject":{"kind":"Table","apiVersion":"meta.k8s.io/v1","rows":[{"cells":["a"],"object":{"metadata":{"managedFields":[]}}}]}}"#,
             Some(
-                r#"{"level":"RequestResponse","stage":"ResponseComplete","responseObject":{"kind":"Table","rows":[{"cells":["a"],"object":{"metadata":{}}}]}}"#,
+                r#"{"level":"RequestResponse","stage":"ResponseComplete","responseObject":{"kind":"Table","apiVersion":"meta.k8s.io/v1","rows":[{"cells":["a"],"object":{"metadata":{}}}]}}"#,
             ),
         );
+    }
+    #[test]
+    fn patches_of_webhooks_need_level_request() {
+        let line = r#"{"level":"RequestResponse","stage":"ResponseComplete","annotations":{"authorization.k8s.io/decision":"allow","mutation.webhook.admission.k8s.io/round_0_index_0":"{}","patch.webhook.admission.k8s.io/round_0_index_0":"{}"}}"#;
+        let at = |level: &str| line.replace("\"RequestResponse\"", level);
+        check(Level::Request, false, "create", line, Some(&at("\"Request\"")));
+        let patch = r#","patch.webhook.admission.k8s.io/round_0_index_0":"{}""#;
+        let without = at("\"Metadata\"").replace(patch, "");
+        check(Level::Metadata, false, "create", line, Some(&without));
+    }
+    #[test]
+    fn only_the_first_items_of_lists() {
+        let keep = |object: &str, expected: &str| {
+            assert_eq!(without_managed(object), expected);
+        };
+        keep(
+            r#"{"kind":"Widgets","items":[{"metadata":{"managedFields":[]}}]}"#,
+            r#"{"kind":"Widgets","items":[{"metadata":{}}]}"#,
+        );
+        let nested = r#"{"kind":"List","items":[{"kind":"List","items":[{"metadata":{"managedFields":[]}}]}]}"#;
+        keep(nested, nested);
+        let odd = r#"{"metadata":{"managedFields":[]},"items":["a"]}"#;
+        keep(odd, odd);
+        let deep = format!(
+            "{}1{}",
+            "[{\"kind\":\"List\",\"items\":".repeat(100_000),
+            "}]".repeat(100_000)
+        );
+        let deep = format!("{{\"kind\":\"List\",\"items\":{deep}}}");
+        keep(&deep, &deep);
     }
 }
