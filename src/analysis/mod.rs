@@ -3,6 +3,7 @@
 pub mod access;
 pub mod execs;
 pub mod policy_diff;
+pub mod policy_subjects;
 pub mod simulation;
 pub mod stats;
 

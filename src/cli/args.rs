@@ -116,15 +116,12 @@ impl SourceArgs {
     pub fn sources(&self, window: Window) -> Result<Sources, Error> {
         self.warn_of_user();
         let skip = if self.may_skip() { window } else { Window::default() };
-        let Found { logs, notes, failed } = match self.paths.is_empty() {
+        let found = match self.paths.is_empty() {
             true => self.nodes.find(skip)?,
             false => source::find(&self.paths),
         };
-        notes.iter().for_each(|it| exit::note(it));
-        let has_failed = !failed.is_empty();
-        report(failed, logs.is_empty())?;
-        let is_all = skip == Window::default();
-        Ok(Sources { logs, has_failed, is_strict: self.strict, is_all })
+        let sources = Sources::found(found)?;
+        Ok(Sources { is_strict: self.strict, is_all: skip == Window::default(), ..sources })
     }
 
     /// The logs that are named, or else those of the cluster, to be followed until an interrupt.
@@ -167,7 +164,6 @@ impl SourceArgs {
     }
 
     pub fn reading(&self) -> Reading {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Reading {
             threads: self.threads.map_or_else(cores, NonZeroUsize::get),
             max_line: self.max_line,
@@ -185,6 +181,11 @@ impl SourceArgs {
     fn may_skip(&self) -> bool {
         !self.no_skip && !self.strict
     }
+}
+
+/// As many threads as the machine runs at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `-f FILE` names a file elsewhere: who waits at one that nobody writes to is told why.
@@ -211,6 +212,22 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// The files at these paths, whole.
+    ///
+    /// # Errors
+    /// If there is nothing to read.
+    pub fn of(paths: &[PathBuf]) -> Result<Sources, Error> {
+        Sources::found(source::find(paths))
+    }
+
+    fn found(found: Found) -> Result<Sources, Error> {
+        let Found { logs, notes, failed } = found;
+        notes.iter().for_each(|it| exit::note(it));
+        let has_failed = !failed.is_empty();
+        report(failed, logs.is_empty())?;
+        Ok(Sources { logs, has_failed, is_strict: false, is_all: true })
+    }
+
     /// Draws how far a reading has come, for as long as what is returned lives.
     pub fn draw(&self, reading: &mut Reading, output: &OutputArgs) -> Option<Drawn> {
         let drawn = if output.quiet { None } else { Drawn::start(&self.logs, self.is_all) };

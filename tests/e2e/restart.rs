@@ -17,6 +17,10 @@ use super::{
     nodes::reader,
 };
 
+mod hook;
+mod load;
+mod policy;
+
 /// Restarts the API server with more flags.
 fn restart(flags: &str) {
     restart_without("", flags);

@@ -7,6 +7,7 @@ mod completion;
 mod corpus;
 mod events;
 mod execs;
+mod findings;
 mod guide;
 mod help;
 #[cfg(unix)]

@@ -4,12 +4,19 @@ use std::{io::Write, path::PathBuf};
 
 use serde::Serialize;
 
-use super::super::{Error, Exit, args::OutputArgs};
+use super::super::{
+    Error, Exit,
+    args::{OutputArgs, Sources, cores, summary},
+};
 use crate::{
+    analysis::policy_subjects::{Known, PolicySubjects},
+    decode::Projection,
+    filter::Filter,
+    pipeline::{self, Folded, Reading},
     policy::{
         baseline::{self, Baseline},
         lint::{self, Finding, Severity},
-        load::{self, KubeVersion},
+        load::{self, KubeVersion, Loaded},
     },
     report::{Cell, Column, Report, Table},
 };
@@ -23,6 +30,9 @@ use crate::{
   # As an older API server
   kubectl audit policy check --kube-version 1.30 examples/policy.yaml
 
+  # Also whether its users are known to a log as those who authenticate
+  kubectl audit policy check examples/policy.yaml --log examples/audit.log
+
   # Only what is wrong, for a script
   kubectl audit policy check -o json examples/policy.yaml | jq '.files[].findings'")]
 pub struct Args {
@@ -32,6 +42,12 @@ pub struct Args {
     /// The release whose API server is meant
     #[arg(long, value_name = "1.N", default_value = "1.36")]
     kube_version: KubeVersion,
+    /// An audit log, or a folder of them, to look for the users and groups of the rules in; repeatable
+    ///
+    /// A policy looks at who authenticated. Who is only ever impersonated in the log makes a rule that
+    /// never matches.
+    #[arg(long = "log", value_name = "PATH")]
+    logs: Vec<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -59,19 +75,50 @@ struct Refusal {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
-    let mut files = Vec::new();
+    let mut loaded = Vec::new();
     for path in &args.files {
         let file = path.display().to_string();
-        files.push(check(file, &super::read(path)?, args.kube_version));
+        loaded.push((file, load::load(&super::read(path)?, args.kube_version)));
     }
+    let (known, read) = if args.logs.is_empty() {
+        (Known::default(), None)
+    } else {
+        let (Folded { report, input, .. }, exit) = known(args, &loaded)?;
+        (report, Some((input, exit)))
+    };
+    let files: Vec<Checked> =
+        loaded.into_iter().map(|(file, loaded)| check(file, loaded, &known)).collect();
     let has_found = files.iter().any(|it| {
         !it.accepted
             || it.findings.iter().any(is_serious)
             || it.baseline.iter().any(|it| !it.passed)
     });
     let report = PolicyCheck { files };
-    args.output.write(&report, None::<&()>, out)?;
-    Ok(if has_found { Exit::Findings } else { Exit::Done })
+    let input = read.as_ref().map(|(input, _)| input);
+    args.output.write(&report, input, out)?;
+    if let Some(input) = input {
+        summary(input, &args.output, out)?;
+    }
+    match read {
+        Some((_, Exit::Partial)) => Ok(Exit::Partial),
+        _ if has_found => Ok(Exit::Findings),
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// What the logs tell of the users and groups in the policies.
+fn known(args: &Args, loaded: &[(String, Loaded)]) -> Result<(Folded<Known>, Exit), Error> {
+    let mut projection = Projection::default();
+    let policies = loaded.iter().filter_map(|(_, it)| it.policy.as_ref());
+    let subjects = PolicySubjects::new(policies, &mut projection);
+    let sources = Sources::of(&args.logs)?;
+    let mut reading = Reading { threads: cores(), ..Reading::default() };
+    let drawn = sources.draw(&mut reading, &args.output);
+    let filter = Filter::default();
+    let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, subjects);
+    drop(drawn);
+    let exit = sources.exit(&mut folded, &args.output)?;
+    Ok((folded, exit))
 }
 
 /// What a pipeline should stop at.
@@ -79,9 +126,10 @@ fn is_serious(finding: &Finding) -> bool {
     finding.severity != Severity::Info
 }
 
-fn check(file: String, bytes: &[u8], version: KubeVersion) -> Checked {
-    let loaded = load::load(bytes, version);
-    let findings = lint::lint(&loaded);
+fn check(file: String, loaded: Loaded, known: &Known) -> Checked {
+    let mut findings = lint::lint(&loaded);
+    findings.extend(loaded.policy.iter().flat_map(|it| known.findings(it)));
+    findings.sort_by_key(|it| it.line);
     let baseline = loaded.policy.as_ref().map(baseline::check).unwrap_or_default();
     let errors: Vec<Refusal> = loaded
         .errors
