@@ -226,7 +226,7 @@ mod tests {
     fn who_authenticates_somewhere_is_fine() {
         let rules = "- {level: Metadata, users: [dave]}\n";
         let impersonated = event("admin", "", &as_user("dave", ""));
-        check(rules, &[impersonated.clone()], &["`dave`"]);
+        check(rules, std::slice::from_ref(&impersonated), &["`dave`"]);
         check(rules, &[impersonated, event("dave", "", "")], &[]);
         check(rules, &[event("dave\\u0031", "", "")], &[]);
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Analysis;
 use crate::{
     decode::{Projection, Record, Slot},
-    event::{Attributes, Level, User},
+    event::{Attributes, Level, Stage, User},
     policy::{AuditConfig, Evaluator, Policy, apply},
     report::{Cell, Column, Report, Table},
 };
@@ -25,6 +25,8 @@ pub struct Simulation<'p> {
     before: Side,
     after: Side,
     unknown: u64,
+    /// Requests whose arrival the policy writes, less the arrivals in the log that it writes.
+    unseen: i64,
 }
 
 /// Asks a policy about records; keeps the users it has met.
@@ -71,6 +73,35 @@ pub struct RuleCounts {
 pub struct Unknown {
     pub requests: u64,
     pub why: &'static str,
+    /// Events of stage RequestReceived that the policy would write and the log does not have.
+    pub events: u64,
+}
+
+/// What an API server itself has counted since it started: also the requests that it did not log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counted {
+    pub requests: u64,
+    pub by_level: BTreeMap<Level, u64>,
+    /// The share that its own policy does not log.
+    pub percent_unlogged: f64,
+    /// How many requests there were in the time of the log, if the share was the same then.
+    pub estimated_requests: u64,
+}
+
+impl Counted {
+    /// `logged` requests end in the log. `None` if the server has logged nothing yet.
+    pub fn new(by_level: BTreeMap<Level, u64>, logged: u64) -> Option<Counted> {
+        let requests: u64 = by_level.values().sum();
+        let unlogged = by_level.get(&Level::None).copied().unwrap_or_default();
+        let share = unlogged as f64 / requests as f64;
+        (unlogged < requests).then(|| Counted {
+            requests,
+            by_level,
+            percent_unlogged: (share * 10_000.0).round() / 100.0,
+            estimated_requests: (logged as f64 / (1.0 - share)).round() as u64,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -87,6 +118,9 @@ pub struct PolicySimulation {
     pub before: Side,
     pub after: Side,
     pub unknown: Unknown,
+    /// Where the cluster could be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
 }
 
 impl<'p> Simulation<'p> {
@@ -98,6 +132,7 @@ impl<'p> Simulation<'p> {
             before: Side::default(),
             after: Side::default(),
             unknown: 0,
+            unseen: 0,
         }
     }
 
@@ -120,6 +155,7 @@ impl<'p> Simulation<'p> {
         if config.level > level && written.is_some() {
             self.unknown += is_request;
         }
+        self.unseen += arrivals(record, &config);
         let at = config.rule.unwrap_or(self.counts.len() - 1);
         let counts = &mut self.counts[at];
         counts.requests += is_request;
@@ -169,6 +205,16 @@ impl<'p> Judge<'p> {
     }
 }
 
+/// One for a request whose arrival the policy writes, minus one for an arrival. A failed authentication
+/// is the one request that has only its end.
+fn arrivals(record: &Record<'_>, config: &AuditConfig) -> i64 {
+    if !config.logs(Stage::RequestReceived) {
+        return 0;
+    }
+    let is_whole = record.ends_request() && record.stage() != Stage::ResponseStarted;
+    i64::from(is_whole) - i64::from(record.stage() == Stage::RequestReceived)
+}
+
 /// Name and groups: what a policy looks at.
 fn owned(user: &User<'_>) -> User<'static> {
     let own = |it: &Cow<'_, str>| Cow::Owned(it.to_string());
@@ -212,6 +258,7 @@ impl Analysis for Simulation<'_> {
         self.before.merge(other.before);
         self.after.merge(other.after);
         self.unknown += other.unknown;
+        self.unseen += other.unseen;
     }
 
     fn finish(mut self) -> PolicySimulation {
@@ -232,7 +279,9 @@ impl Analysis for Simulation<'_> {
             unknown: Unknown {
                 requests: self.unknown,
                 why: "recorded below the level the policy asks for",
+                events: self.unseen.max(0).unsigned_abs(),
             },
+            counted: None,
         }
     }
 }
@@ -311,5 +360,41 @@ mod tests {
             assert_eq!((report.after.events, report.after.bytes), (written, bytes), "{name}");
             assert_eq!(report.before.events, 5158);
         }
+    }
+
+    #[test]
+    fn arrivals_that_the_log_lacks() {
+        let policy = recorded::policy("policies/p01-metadata-all.yaml");
+        let evaluator = Evaluator::new(&policy);
+        let mut projection = Projection::default();
+        let fresh = Simulation::new(&policy, &evaluator, &mut projection);
+        let log = include_str!("../../examples/audit.log");
+        let unseen = |keep: fn(&&str) -> bool| {
+            let mut simulation = fresh.clone();
+            let mut found = Vec::new();
+            for line in log.lines().filter(keep) {
+                let head = Reader::new(&projection).read(line.as_bytes(), &mut found).unwrap();
+                let record = Record::new("log", line.as_bytes(), head, &projection, &found);
+                simulation.observe(&record);
+            }
+            simulation.finish().unknown.events
+        };
+        let is_end = |it: &&str| it.contains(r#""stage":"ResponseComplete""#);
+        let ends = log.lines().filter(is_end).count() as u64;
+        assert_eq!(unseen(is_end), ends);
+        assert!(unseen(|_| true) < ends / 10, "the log has most: {}", unseen(|_| true));
+    }
+
+    #[test]
+    fn counted() {
+        let counted = |none, metadata, logged| {
+            let by_level = [(Level::None, none), (Level::Metadata, metadata)];
+            Counted::new(by_level.into(), logged)
+                .map(|it| (it.requests, it.percent_unlogged, it.estimated_requests))
+        };
+        assert_eq!(counted(300, 100, 20), Some((400, 75.0, 80)));
+        assert_eq!(counted(0, 3, 20), Some((3, 0.0, 20)));
+        assert_eq!(counted(5, 0, 0), None);
+        assert_eq!(counted(0, 0, 0), None);
     }
 }

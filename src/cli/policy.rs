@@ -15,7 +15,7 @@ use super::{
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
-    analysis::simulation::{Judge, Simulation},
+    analysis::simulation::Judge,
     decode::{Projection, Record, Slot},
     event::{Level, Stage},
     pipeline,
@@ -28,6 +28,7 @@ use crate::{
 mod check;
 mod diff;
 mod explain;
+mod simulate;
 
 /// Judge audit policies as the API server does
 #[derive(Debug, clap::Args)]
@@ -46,8 +47,11 @@ enum Command {
     #[command(after_help = EVALUATE)]
     Evaluate(LogArgs),
     /// What a policy would keep of a log: requests, events and bytes per rule
+    ///
+    /// What the log cannot show is told beside the numbers: what was recorded below the level that the
+    /// policy asks for, and, where the cluster can be asked, how much its policy does not log.
     #[command(after_help = SIMULATE)]
-    Simulate(LogArgs),
+    Simulate(simulate::Args),
     Diff(diff::Args),
     /// The recorded events as a policy would have had them logged
     ///
@@ -71,8 +75,8 @@ const SIMULATE: &str = "Examples:
   # How much smaller the log would be
   kubectl audit policy simulate examples/policy.yaml examples/audit.log
 
-  # By rule, with more columns
-  kubectl audit policy simulate examples/policy.yaml examples/audit.log -o wide
+  # Of a copy, with how much the policy in force keeps out of the log
+  kubectl audit policy simulate examples/policy.yaml --calibrate examples/audit.log
 
   # What is left of the requests that were refused
   kubectl audit policy simulate examples/policy.yaml --code 403 examples/audit.log";
@@ -109,7 +113,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Check(args) => check::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
-        Command::Simulate(args) => simulate(args, out),
+        Command::Simulate(args) => simulate::run(args, out),
         Command::Evaluate(args) => each(args, evaluate, out),
         Command::Filter(args) => each(args, filter, out),
     }
@@ -135,24 +139,6 @@ fn policy(path: &Path, version: KubeVersion) -> Result<Policy, Error> {
             first.map_or((1, String::new(), None), |it| (it.line, it.message, it.hint));
         Error::Policy { name, line, message, hint }
     })
-}
-
-fn simulate(args: LogArgs, out: &mut dyn Write) -> Result<Exit, Error> {
-    let policy = policy(&args.policy, args.kube_version)?;
-    let evaluator = Evaluator::new(&policy);
-    let mut projection = Projection::default();
-    let simulation = Simulation::new(&policy, &evaluator, &mut projection);
-    let filter = args.filter.build(now(), &mut projection)?;
-    warn_of_unknown_keys(projection.keys());
-    let sources = args.source.sources(filter.window)?;
-    let mut reading = args.source.reading();
-    let drawn = sources.draw(&mut reading, &args.output);
-    let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, simulation);
-    drop(drawn);
-    let exit = sources.exit(&mut folded, &args.output)?;
-    args.output.write(&folded.report, Some(&folded.input), out)?;
-    summary(&folded.input, &args.output, out)?;
-    Ok(exit)
 }
 
 /// Makes a line of an event, by the policy's word; none for what is left out.

@@ -21,6 +21,7 @@ mod error;
 #[cfg(test)]
 pub mod fake;
 mod list;
+pub mod metrics;
 pub mod objects;
 mod proxy;
 mod rbac;

@@ -7,7 +7,7 @@ use super::{
     args::{NodeArgs, OutputArgs},
 };
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, metrics},
     filter::Window,
     source::{
         Place, SourceError,
@@ -18,7 +18,7 @@ use crate::{
 mod findings;
 mod report;
 
-use report::{AuditSetup, Finding, Flag, Metric, ServerSetup};
+use report::{AuditSetup, Finding, Flag, ServerSetup};
 
 /// How auditing is set up in this cluster, and what is missing
 ///
@@ -136,8 +136,8 @@ fn clock_and_metrics(cluster: &Cluster, setup: &mut AuditSetup) {
     if reply.status != 200 {
         return;
     }
-    let Ok(text) = reply.text(64 << 20) else { return };
-    setup.metrics = text.lines().filter_map(metric).collect();
+    let Ok(text) = reply.text(metrics::MAX_REPLY) else { return };
+    setup.metrics = metrics::of_auditing(&text);
     let failed: f64 = setup
         .metrics
         .iter()
@@ -154,31 +154,5 @@ fn clock_and_metrics(cluster: &Cluster, setup: &mut AuditSetup) {
             message: format!("the API server counts {failed} events that were not written, or requests refused for it"),
             hint: "look for a full disk or a webhook that does not answer".into(),
         });
-    }
-}
-
-/// A line of `/metrics` about auditing.
-fn metric(line: &str) -> Option<Metric> {
-    let line = line.strip_prefix("apiserver_audit_")?;
-    let (key, value) = line.rsplit_once(' ')?;
-    let (name, labels) = key.split_once('{').unwrap_or((key, ""));
-    Some(Metric {
-        name: format!("apiserver_audit_{name}"),
-        labels: labels.trim_end_matches('}').to_owned(),
-        value: value.parse().ok()?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metrics() {
-        let read = |line| metric(line).map(|it| (it.name, it.labels, it.value));
-        let expected = ("apiserver_audit_level_total".into(), "level=\"None\"".into(), 12.0);
-        assert_eq!(read("apiserver_audit_level_total{level=\"None\"} 12"), Some(expected));
-        assert_eq!(read("apiserver_request_total 3"), None);
-        assert_eq!(read("# HELP apiserver_audit_event_total x"), None);
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::report::{Cell, Column, Report, Table};
+use crate::{
+    cluster::metrics::Metric,
+    report::{Cell, Column, Report, Table},
+};
 
 /// How auditing is set up.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -44,13 +47,6 @@ pub struct ServerSetup {
 pub struct Flag {
     pub name: String,
     pub value: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Metric {
-    pub name: String,
-    pub labels: String,
-    pub value: f64,
 }
 
 /// Something that is not as it should be.
