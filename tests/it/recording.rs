@@ -15,7 +15,7 @@ const COMMANDS: &[&str] = &[
 const FILE: &str = "docs/recording.svg";
 const PROMPT: &str = "$ kubectl audit ";
 const COLUMNS: usize = 108;
-const ROWS: usize = 10;
+const ROWS: usize = 11;
 /// A character's width and a line's height, and the room around them.
 const CELL: (usize, usize) = (8, 20);
 const ROOM: usize = 16;
