@@ -112,7 +112,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// Prints events as they are written; between logs in the order in which they come.
+/// Prints events as they are written; between logs by stage timestamp.
 fn follow(
     args: &Args,
     projection: &Projection,
@@ -143,6 +143,10 @@ struct Stream<'o> {
 }
 
 impl Watcher for Stream<'_> {
+    fn wants_order(&self) -> bool {
+        true
+    }
+
     fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
         if self.left > 0 {
             self.result = self.writer.event(record.line());

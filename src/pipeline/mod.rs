@@ -4,6 +4,7 @@ mod chunk;
 mod each;
 mod fold;
 mod follow;
+mod merge;
 mod own;
 mod progress;
 mod queue;
