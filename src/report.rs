@@ -44,6 +44,8 @@ pub struct Column {
     pub may_shrink: bool,
     /// What it keeps of its width then.
     pub narrowest: usize,
+    /// Cut inside, so that the end stays: generated names differ there.
+    pub is_cut_inside: bool,
     /// Response codes: those of failures are coloured.
     pub is_code: bool,
 }
@@ -57,6 +59,7 @@ impl Column {
             is_wide: false,
             may_shrink: false,
             narrowest: 16,
+            is_cut_inside: false,
             is_code: false,
         }
     }
@@ -83,6 +86,12 @@ impl Column {
     #[must_use]
     pub fn shrinking_to(self, narrowest: usize) -> Column {
         Column { may_shrink: true, narrowest, ..self }
+    }
+
+    /// The same for names, which keep both their ends.
+    #[must_use]
+    pub fn shrinking_inside_to(self, narrowest: usize) -> Column {
+        Column { is_cut_inside: true, ..self.shrinking_to(narrowest) }
     }
 }
 

@@ -149,10 +149,10 @@ impl Pages {
         for row in rows {
             table.add_row(row.into_iter().zip(&self.columns).zip(&self.widths).map(
                 |((text, column), width)| {
-                    let text = if column.may_shrink && self.look.width.is_some() {
-                        cut(&text, *width)
-                    } else {
-                        text
+                    let text = match column {
+                        _ if self.look.width.is_none() || !column.may_shrink => text,
+                        Column { is_cut_inside: true, .. } => cut_inside(&text, *width),
+                        _ => cut(&text, *width),
                     };
                     let is_failure = column.is_code && text.starts_with(['4', '5']);
                     let cell = comfy_table::Cell::new(text);
@@ -190,6 +190,18 @@ pub fn cut(text: &str, width: usize) -> String {
         used <= width
     });
     fits.collect::<String>() + "…"
+}
+
+/// The same with the mark inside: the longer half before it.
+fn cut_inside(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let last: String = text.chars().rev().collect();
+    let last = cut(&last, width / 2);
+    let last: String = last.chars().rev().collect();
+    let first = cut(text, width + 1 - last.width());
+    first + last.trim_start_matches('…')
 }
 
 /// A cell for people.
@@ -338,5 +350,18 @@ ann      200   sh -c 'a rather long command that does not fit into eighty column
         assert_eq!(time(1_500, &TimeZone::UTC), "1970-01-01T00:00:00.001Z");
         assert_eq!(time(1_500, &zone), "1970-01-01T09:00:00.001+09:00");
         assert_eq!(minute(1_500, &zone), "01-01 09:00");
+    }
+
+    #[test]
+    fn names_keep_both_ends() {
+        let check = |text: &str, width: usize, expected: &str| {
+            assert_eq!(cut_inside(text, width), expected);
+            assert!(expected.width() <= width);
+        };
+        check("shop/web-7d4b9c6f5-x2x9z", 24, "shop/web-7d4b9c6f5-x2x9z");
+        check("shop/web-7d4b9c6f5-x2x9z", 23, "shop/web-7d4…c6f5-x2x9z");
+        check("shop/web-7d4b9c6f5-x2x9z", 12, "shop/w…x2x9z");
+        check("日本日本日本日本", 9, "日本日…本");
+        check("abc", 1, "…");
     }
 }

@@ -353,9 +353,9 @@ fn narrow_columns() -> Vec<Column> {
     vec![
         Column::text("START"),
         Column::number("LASTED"),
-        Column::text("USER"),
-        Column::text("POD"),
-        Column::text("WHAT").shrinking_to(8),
+        Column::text("USER").shrinking_inside_to(16),
+        Column::text("POD").shrinking_inside_to(16),
+        Column::text("WHAT").shrinking_to(16),
     ]
 }
 
