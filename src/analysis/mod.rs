@@ -6,6 +6,7 @@ pub mod policy_diff;
 pub mod policy_subjects;
 pub mod simulation;
 pub mod stats;
+pub mod traffic;
 
 use crate::decode::Record;
 

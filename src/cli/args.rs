@@ -274,7 +274,7 @@ fn report(mut failed: Vec<SourceError>, is_all: bool) -> Result<(), Error> {
 }
 
 /// A number of bytes: `4096`, `512K`, `64MiB`. Units are powers of 1024.
-fn size(text: &str) -> Result<usize, String> {
+pub fn size(text: &str) -> Result<usize, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let shift = match text[digits..].trim_start().to_ascii_lowercase().as_str() {
         "" | "b" => 0,

@@ -48,6 +48,8 @@ pub enum Error {
     Policy { name: String, line: usize, message: String, hint: Option<String> },
     #[error("the group of `{0}` is not known")]
     NoGroup(String),
+    #[error("the log must be read twice, and this one can be read once only")]
+    OnlyOnce,
     #[error("`{0}` is in no folder of PATH")]
     NotOnPath(String),
     #[error("cannot write into `{folder}`")]
@@ -76,6 +78,7 @@ impl Error {
             Error::NoGroup(resource) => {
                 Some(format!("name it with its group, as in `{resource}.example.com`"))
             }
+            Error::OnlyOnce => Some("write it to a file first, and name that".to_owned()),
             Error::NotOnPath(_) | Error::Install { .. } => {
                 Some("name a folder of PATH: `completion install FOLDER`".to_owned())
             }

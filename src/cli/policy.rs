@@ -29,6 +29,7 @@ mod check;
 mod diff;
 mod explain;
 mod simulate;
+mod suggest;
 
 /// Judge audit policies as the API server does
 #[derive(Debug, clap::Args)]
@@ -59,6 +60,7 @@ enum Command {
     /// body that was not recorded is never invented.
     #[command(after_help = FILTER)]
     Filter(LogArgs),
+    Suggest(suggest::Args),
 }
 
 const EVALUATE: &str = "Examples:
@@ -114,6 +116,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Explain(args) => explain::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
         Command::Simulate(args) => simulate::run(args, out),
+        Command::Suggest(args) => suggest::run(&args, out),
         Command::Evaluate(args) => each(args, evaluate, out),
         Command::Filter(args) => each(args, filter, out),
     }
@@ -131,13 +134,17 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Reads a file that must be a policy.
 fn policy(path: &Path, version: KubeVersion) -> Result<Policy, Error> {
-    let name = path.display().to_string();
-    let loaded = load::load(&read(path)?, version);
+    load(&path.display().to_string(), &read(path)?, version)
+}
+
+/// Reads what must be a policy.
+fn load(name: &str, bytes: &[u8], version: KubeVersion) -> Result<Policy, Error> {
+    let loaded = load::load(bytes, version);
     loaded.policy.ok_or_else(|| {
         let first = loaded.errors.into_iter().next();
         let (line, message, hint) =
             first.map_or((1, String::new(), None), |it| (it.line, it.message, it.hint));
-        Error::Policy { name, line, message, hint }
+        Error::Policy { name: name.to_owned(), line, message, hint }
     })
 }
 

@@ -56,6 +56,33 @@ const STRICT: &[Probe] = &[
     ("validatingwebhookconfigurations.admissionregistration.k8s.io", CHANGES, Level::Metadata),
 ];
 
+/// What a suggestion must keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Keep {
+    /// What the CIS benchmark asks for
+    #[default]
+    Cis,
+    /// That, and our own stricter baseline
+    Strict,
+    /// No baseline
+    None,
+}
+
+/// Whether a baseline wants to see reads, or changes, of this resource (with its subresource).
+pub fn asks_for(keep: Keep, group: &str, resource: &str, is_read: bool) -> bool {
+    let probes: &[&[Probe]] = match keep {
+        Keep::Cis => &[CIS],
+        Keep::Strict => &[CIS, STRICT],
+        Keep::None => &[],
+    };
+    let is_asked = |(what, verbs, _): &Probe| {
+        let (name, of) = what.split_once('.').unwrap_or((what, ""));
+        let has_verb = verbs.iter().any(|it| matches!(*it, "get" | "list" | "watch") == is_read);
+        name == resource && of == group && has_verb
+    };
+    probes.iter().any(|it| it.iter().any(is_asked))
+}
+
 /// Asks for a person and a service account that no policy names.
 pub fn check(policy: &Policy) -> Vec<Baseline> {
     let evaluator = Evaluator::new(policy);

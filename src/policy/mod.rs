@@ -17,6 +17,7 @@ mod names;
 pub mod recorded;
 #[cfg(test)]
 mod reference;
+pub mod suggest;
 mod validate;
 pub mod yaml;
 

@@ -34,7 +34,7 @@ pub struct Period {
 }
 
 impl Period {
-    pub(super) fn add(&mut self, time: Option<Timestamp>) {
+    pub(in crate::analysis) fn add(&mut self, time: Option<Timestamp>) {
         let Some(time) = time else { return };
         self.from = Some(self.from.map_or(time, |it| it.min(time)));
         self.to = Some(self.to.map_or(time, |it| it.max(time)));
