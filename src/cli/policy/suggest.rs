@@ -239,7 +239,7 @@ impl PolicySuggestion {
         for it in &self.baselines {
             head.push(match it.passed {
                 true => format!("Baseline {}: all of it is logged.", it.id),
-                false => format!("Baseline {}: not logged: {}.", it.id, it.missing.join(", ")),
+                false => format!("Baseline {}: lacking: {}.", it.id, it.missing.join(", ")),
             });
         }
         if !self.steps.is_empty() {
