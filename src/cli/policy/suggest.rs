@@ -43,7 +43,7 @@ use crate::{
   kubectl audit policy suggest --keep cis --max-bytes-per-day 2GiB examples/audit.log
 
   # What each step down the ladder would save
-  kubectl audit policy suggest --keep strict --max-bytes-per-day 1MiB -o wide examples/audit.log")]
+  kubectl audit policy suggest --keep strict --max-bytes-per-day 8MiB -o wide examples/audit.log")]
 pub struct Args {
     /// The baseline that must stay: cis, strict, none
     #[arg(long, value_name = "BASELINE", value_enum, default_value_t, hide_possible_values = true)]
@@ -122,7 +122,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let seconds = seconds(kinds.period);
     if seconds < ENOUGH && !args.output.quiet {
         exit::warning(&format!(
-            "the log covers {seconds:.0} seconds only: a day may look otherwise"
+            "the logs cover {seconds:.0} seconds only: a day may look otherwise"
         ));
     }
     let share = |day: usize| (day as f64 * seconds / DAY) as u64;
