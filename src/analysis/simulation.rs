@@ -1,16 +1,15 @@
 //! What a policy would have logged of recorded requests, rule by rule.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::Analysis;
 use crate::{
     decode::{Projection, Record, Slot},
-    event::{Attributes, Level, Stage, User},
+    event::{Level, Stage, Target, User},
     policy::{AuditConfig, Evaluator, Policy, apply},
     report::{Cell, Column, Report, Table},
 };
@@ -36,11 +35,16 @@ pub struct Judge<'p> {
     user: Slot,
     verb: Slot,
     uri: Slot,
-    users: HashMap<Box<[u8]>, User<'static>>,
+    /// The rules that are for each user, by its bytes.
+    users: HashMap<Vec<u8>, Vec<usize>, RandomState>,
+    /// How much is in there.
+    kept: usize,
 }
 
-/// Users kept read; there are few, and an attacker may send many.
-const MAX_USERS: usize = 10_000;
+/// Rules kept for users; there are few of both, and an attacker may send many.
+const MAX_KEPT: usize = 1_000_000;
+/// What a user's place costs, as so many rules.
+const PLACE: usize = 100;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -173,22 +177,26 @@ impl<'p> Judge<'p> {
             user: projection.want("user"),
             verb: projection.want("verb"),
             uri: projection.want("requestURI"),
-            users: HashMap::new(),
+            users: HashMap::default(),
+            kept: 0,
         }
     }
 
     /// What the policy says of a record.
     pub fn judge(&mut self, record: &Record<'_>) -> AuditConfig {
         let raw = record.value(self.user).map_or(&b"{}"[..], |it| it.bytes());
-        if !self.users.contains_key(raw) {
-            if self.users.len() >= MAX_USERS {
-                self.users.clear();
-            }
-            let read: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
-            self.users.insert(raw.into(), owned(&read));
+        if self.kept >= MAX_KEPT {
+            self.users.clear();
+            self.kept = 0;
         }
+        let rules = self.users.entry_ref(raw).or_insert_with(|| {
+            let user: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
+            let rules = self.evaluator.rules_for(&user);
+            self.kept += rules.len() + PLACE;
+            rules
+        });
         let (verb, uri) = (record.text(self.verb), record.text(self.uri));
-        self.evaluator.evaluate(&Attributes::of_request(&self.users[raw], &verb, &uri))
+        self.evaluator.evaluate_among(rules, &verb, &Target::of_request(&verb, &uri))
     }
 
     /// The record as it would have been written; see [`apply::apply`].
@@ -213,16 +221,6 @@ fn arrivals(record: &Record<'_>, config: &AuditConfig) -> i64 {
     }
     let is_whole = record.ends_request() && record.stage() != Stage::ResponseStarted;
     i64::from(is_whole) - i64::from(record.stage() == Stage::RequestReceived)
-}
-
-/// Name and groups: what a policy looks at.
-fn owned(user: &User<'_>) -> User<'static> {
-    let own = |it: &Cow<'_, str>| Cow::Owned(it.to_string());
-    User {
-        username: own(&user.username),
-        groups: user.groups.iter().map(own).collect(),
-        ..User::default()
-    }
 }
 
 impl Side {

@@ -7,7 +7,11 @@ use percent_encoding::percent_decode;
 /// The path, percent-decoded once, and the raw query (empty if there is none).
 pub fn split(request_uri: &str) -> (Cow<'_, str>, &str) {
     let (path, query) = request_uri.split_once('?').unwrap_or((request_uri, ""));
-    (decode(path.as_bytes(), false), query)
+    let path = match memchr::memchr(b'%', path.as_bytes()) {
+        None => Cow::Borrowed(path),
+        Some(_) => decode(path.as_bytes(), false),
+    };
+    (path, query)
 }
 
 /// The parameters of a raw query in their order, names and values decoded (`+` is a space).

@@ -26,8 +26,10 @@ pub fn apply<'l>(
         return Ok(None);
     }
     let is_lowered = config.level < level;
-    let has_managed =
-        config.omit_managed_fields && memchr::memmem::find(line, b"\"managedFields\"").is_some();
+    // Without a body there are none.
+    let has_managed = config.omit_managed_fields
+        && level > Level::Metadata
+        && memchr::memmem::find(line, b"\"managedFields\"").is_some();
     if !is_lowered && !has_managed {
         return Ok(Some(Cow::Borrowed(line)));
     }
@@ -74,8 +76,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    fields.push((Cow::Owned(key), map.next_value()?));
+                while let Some(Name(key)) = map.next_key()? {
+                    fields.push((key, map.next_value()?));
                 }
                 Ok(fields)
             }
@@ -84,14 +86,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
+/// A key, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn object<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> String {
     let mut text = String::from("{");
     for (key, value) in fields {
         if text.len() > 1 {
             text.push(',');
         }
-        text += &serde_json::Value::from(key).to_string();
-        text.push(':');
+        if key.bytes().all(|it| it.is_ascii_alphanumeric()) {
+            text.push('"');
+            text += &key;
+            text += "\":";
+        } else {
+            text += &serde_json::Value::from(key).to_string();
+            text.push(':');
+        }
         text += &value;
     }
     text.push('}');

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::event::{Attributes, Level, ResourceRequest, Stage, Target};
+use crate::event::{Attributes, Level, ResourceRequest, Stage, Target, User};
 
 mod advice;
 pub mod apply;
@@ -177,6 +177,19 @@ impl Evaluator {
         found.map_or(self.none, |it| it.config)
     }
 
+    /// The rules that some request of this user can match.
+    pub fn rules_for(&self, user: &User<'_>) -> Vec<usize> {
+        let is_for = |n: &usize| self.rules[*n].user_mismatch(user).is_none();
+        (0..self.rules.len()).filter(is_for).collect()
+    }
+
+    /// The same as [`evaluate`](Evaluator::evaluate), for one of many requests of a user whose
+    /// [rules](Evaluator::rules_for) are known.
+    pub fn evaluate_among(&self, rules: &[usize], verb: &str, target: &Target<'_>) -> AuditConfig {
+        let is_match = |n: &&usize| self.rules[**n].request_mismatch(verb, target).is_none();
+        rules.iter().find(is_match).map_or(self.none, |n| self.rules[*n].config)
+    }
+
     /// Why this rule does not match a request; `None` if it does.
     pub fn mismatch(&self, rule: usize, attributes: &Attributes<'_>) -> Option<Mismatch> {
         self.rules.get(rule).and_then(|it| it.mismatch(attributes))
@@ -191,7 +204,11 @@ impl Evaluator {
 impl Prepared {
     /// `ruleMatches`. A failed authentication has no user, which no list of users or groups holds.
     fn mismatch(&self, attributes: &Attributes<'_>) -> Option<Mismatch> {
-        let user = attributes.user;
+        self.user_mismatch(attributes.user)
+            .or_else(|| self.request_mismatch(attributes.verb, &attributes.target))
+    }
+
+    fn user_mismatch(&self, user: &User<'_>) -> Option<Mismatch> {
         if !self.users.is_empty()
             && (user.username.is_empty() || !self.users.contains(&user.username))
         {
@@ -202,11 +219,15 @@ impl Prepared {
         {
             return Some(Mismatch::UserGroups);
         }
-        if !self.verbs.is_empty() && !self.verbs.contains(attributes.verb) {
+        None
+    }
+
+    fn request_mismatch(&self, verb: &str, target: &Target<'_>) -> Option<Mismatch> {
+        if !self.verbs.is_empty() && !self.verbs.contains(verb) {
             return Some(Mismatch::Verb);
         }
         let is_about_resources = !self.namespaces.is_empty() || !self.resources.is_empty();
-        match &attributes.target {
+        match target {
             Target::Resource(request) if is_about_resources => self.resource_mismatch(request),
             Target::Path(_) if is_about_resources => Some(Mismatch::NoResource),
             _ if self.paths.is_empty() => None,

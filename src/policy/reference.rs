@@ -141,6 +141,8 @@ proptest! {
         let evaluator = Evaluator::new(&policy);
         let (expected, config) = (first(&policy, &request), evaluator.evaluate(&request));
         prop_assert_eq!(config.rule, expected);
+        let among = evaluator.rules_for(&user);
+        prop_assert_eq!(evaluator.evaluate_among(&among, request.verb, &request.target), config);
         let rule = expected.map(|it| &policy.rules[it]);
         prop_assert_eq!(config.level, rule.map_or(Level::None, |it| it.level));
         let stages = rule.map_or(omit_stages, |it| it.omit_stages.union(omit_stages));
