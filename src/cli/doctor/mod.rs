@@ -152,7 +152,10 @@ fn clock_and_metrics(cluster: &Cluster, setup: &mut AuditSetup) {
             severity: "error",
             node: None,
             message: format!("the API server counts {failed} events that were not written, or requests refused for it"),
-            hint: "look for a full disk or a webhook that does not answer".into(),
+            // A body that is no JSON fails its event: server-side apply takes YAML.
+            hint: "look for a full disk, a webhook that does not answer, or server-side apply in YAML, \
+                   which no event at level Request can hold"
+                .into(),
         });
     }
 }

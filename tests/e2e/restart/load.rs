@@ -343,4 +343,13 @@ impl Load {
         }
         assert!(odd.is_empty(), "{odd:#?}");
     }
+
+    /// Applies an object on the server, with a body in YAML that is no JSON.
+    pub fn apply_yaml(&self, agent: &str) {
+        let path = "/api/v1/namespaces/other-ID/configmaps/yaml?fieldManager=load";
+        let mut curl = self.curl(Owner, agent, "PATCH", path, APPLY);
+        let body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\n";
+        let replied = run(curl.args(["--data-binary", body])).stdout;
+        assert!(replied.contains("\"kind\":\"ConfigMap\""), "{replied}");
+    }
 }
