@@ -355,8 +355,8 @@ fn cells(line: &[u8], resolver: Option<&mut Resolver<'_>>) -> Vec<Cell> {
         Cell::from(&*event.audit_id),
     ];
     if let Some(resolver) = resolver {
-        let (identity, allowed_now) = resolver.judge(&event.as_authorized());
-        cells.extend(resolve::cells(&identity, allowed_now, decision.map(|it| it == "allow")));
+        let (known, allowed_now) = resolver.judge(&event.as_authorized());
+        cells.extend(resolve::cells(&known, allowed_now, decision.map(|it| it == "allow")));
     }
     cells
 }

@@ -2,7 +2,8 @@
 
 use super::{Error, cluster_args::ClusterArgs, rbac_args::RbacArgs};
 use crate::{
-    rbac::{self, Identity, Snapshot},
+    analysis::access::Known,
+    rbac::{self, Snapshot},
     report::{Cell, Column},
 };
 
@@ -35,11 +36,7 @@ pub fn columns() -> [Column; 3] {
 }
 
 /// Their cells; `was_allowed` is what was decided then.
-pub fn cells(
-    identity: &Identity,
-    allowed_now: Option<bool>,
-    was_allowed: Option<bool>,
-) -> [Cell; 3] {
+pub fn cells(known: &Known, allowed_now: Option<bool>, was_allowed: Option<bool>) -> [Cell; 3] {
     let now = rbac::now(allowed_now, was_allowed);
-    [Cell::from(identity.label()), Cell::from(now), Cell::from(identity.held())]
+    [Cell::from(known.label.as_str()), Cell::from(now), Cell::from(known.held.as_str())]
 }

@@ -8,7 +8,7 @@ use super::{Requests, requests::Request};
 use crate::{
     analysis::Analysis,
     decode::{Projection, Record},
-    event::{Attributes, Target},
+    event::Target,
     rbac::{GrantName, MASTERS, Snapshot, Subject, is_master, subject::Kind},
     report::{Cell, Column, Report, Table},
 };
@@ -165,28 +165,6 @@ impl<'s> Evaluation<'s> {
             key: String::new(),
         }
     }
-}
-
-/// Everything that an answer depends on. Each part goes after its length: names hold anything.
-pub(super) fn question(attributes: &Attributes<'_>) -> Vec<u8> {
-    let mut key = Vec::with_capacity(256);
-    let mut push = |part: &str| {
-        key.extend_from_slice(&part.len().to_le_bytes());
-        key.extend_from_slice(part.as_bytes());
-    };
-    push(&attributes.user.username);
-    push(attributes.verb);
-    match &attributes.target {
-        Target::Path(path) => push(path),
-        Target::Resource(it) => {
-            // A path has one part, so that a resource can never look like one.
-            [&it.api_group, &it.namespace, &it.resource, &it.subresource, &it.name]
-                .into_iter()
-                .for_each(|it| push(it));
-        }
-    }
-    attributes.user.groups.iter().for_each(|it| push(it));
-    key
 }
 
 /// As in `deployments/scale.apps`; a path as it is.

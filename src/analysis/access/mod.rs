@@ -13,7 +13,7 @@ mod users;
 mod uses;
 
 pub use requests::Requests;
-pub use resolver::Resolver;
+pub use resolver::{Known, Resolver};
 pub use users::{UserGroups, Users};
 pub use uses::{Use, Uses};
 

@@ -1,51 +1,58 @@
-//! What users are today, asked again and again: each answer is worked out once.
+//! What users are today, asked again and again: each is looked up once.
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
-use super::evaluation::question;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use crate::{
     event::{Attributes, User},
     rbac::{Identity, Snapshot},
 };
 
-/// Asks a snapshot, and keeps the answers.
+/// Asks a snapshot, and keeps what it says of users.
 #[derive(Debug)]
 pub struct Resolver<'s> {
     snapshot: &'s Snapshot,
-    identities: HashMap<Vec<u8>, Rc<Identity>>,
-    answers: HashMap<Vec<u8>, Option<bool>>,
+    known: HashMap<Vec<u8>, Rc<Known>, RandomState>,
+    key: Vec<u8>,
 }
 
-/// Answers kept; there are few, and an attacker may ask many.
+/// A user as it is shown.
+#[derive(Debug)]
+pub struct Known {
+    /// See [`Identity::label`].
+    pub label: String,
+    /// See [`Identity::held`].
+    pub held: String,
+}
+
+/// Users kept; there are few, and an attacker may send many.
 const MAX: usize = 50_000;
 
 impl<'s> Resolver<'s> {
     pub fn new(snapshot: &'s Snapshot) -> Resolver<'s> {
-        Resolver { snapshot, identities: HashMap::new(), answers: HashMap::new() }
+        Resolver { snapshot, known: HashMap::default(), key: Vec::new() }
     }
 
     /// Who made a request, and whether it would be allowed today (see [`Snapshot::allowed_now`]).
-    pub fn judge(&mut self, attributes: &Attributes<'_>) -> (Rc<Identity>, Option<bool>) {
-        let key = question(attributes);
-        if self.answers.len() >= MAX {
-            self.answers.clear();
-        }
-        let snapshot = self.snapshot;
-        let answer = self.answers.entry(key).or_insert_with(|| snapshot.allowed_now(attributes));
-        let answer = *answer;
-        (self.identity(attributes.user), answer)
+    pub fn judge(&mut self, attributes: &Attributes<'_>) -> (Rc<Known>, Option<bool>) {
+        (self.known(attributes.user), self.snapshot.allowed_now(attributes))
     }
 
-    fn identity(&mut self, user: &User<'_>) -> Rc<Identity> {
-        let mut key = Vec::with_capacity(128);
+    fn known(&mut self, user: &User<'_>) -> Rc<Known> {
+        self.key.clear();
         for part in std::iter::once(&user.username).chain(&user.groups) {
-            key.extend_from_slice(&part.len().to_le_bytes());
-            key.extend_from_slice(part.as_bytes());
+            self.key.extend_from_slice(&part.len().to_le_bytes());
+            self.key.extend_from_slice(part.as_bytes());
         }
-        if self.identities.len() >= MAX {
-            self.identities.clear();
+        if self.known.len() >= MAX {
+            self.known.clear();
         }
-        let snapshot = self.snapshot;
-        self.identities.entry(key).or_insert_with(|| Rc::new(snapshot.identity(user))).clone()
+        let known = self.known.entry_ref(self.key.as_slice()).or_insert_with(|| {
+            let identity: Identity = self.snapshot.identity(user);
+            Rc::new(Known { label: identity.label(), held: identity.held() })
+        });
+        Rc::clone(known)
     }
 }

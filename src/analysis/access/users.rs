@@ -16,9 +16,6 @@ pub struct Users {
     user: Slot,
     /// What has been looked at, byte for byte.
     seen: HashSet<Box<[u8]>, FixedState>,
-    /// The last of them, in turn: most lines are of a few users, and to compare is less than to hash.
-    recent: [Box<[u8]>; 8],
-    turn: usize,
     groups: UserGroups,
 }
 
@@ -32,21 +29,10 @@ impl Users {
     /// Of the users below `user`, or below `impersonatedUser`: whoever impersonates may claim groups
     /// that nobody authenticated.
     pub fn new(key: &str, projection: &mut Projection) -> Users {
-        Users {
-            user: projection.want(key),
-            recent: Default::default(),
-            turn: 0,
-            seen: HashSet::default(),
-            groups: UserGroups::new(),
-        }
+        Users { user: projection.want(key), seen: HashSet::default(), groups: UserGroups::new() }
     }
 
     fn add(&mut self, raw: &[u8]) {
-        if self.recent.iter().any(|it| **it == *raw) {
-            return;
-        }
-        self.recent[self.turn] = raw.into();
-        self.turn = (self.turn + 1) % self.recent.len();
         if self.seen.contains(raw) || self.groups.len() >= MAX_USERS {
             return;
         }
