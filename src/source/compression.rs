@@ -442,10 +442,9 @@ pub(super) mod tests {
         /// In whatever pieces it is read.
         #[test]
         fn any_buffer(len in 1_usize..5_000, text in proptest::collection::vec(0_u8.., 0..3_000)) {
+            // Text that looks packed, or as if in another encoding, is not read as text.
+            proptest::prop_assume!(Packing::of(&text).is_none());
             for packed in [gzip(&text), zstd(&text), text.clone()] {
-                if packed == text && Packing::of(&text).is_some() {
-                    continue;
-                }
                 let Ok(Content::Text(mut input)) = unpack(Box::new(packed.as_slice())) else {
                     panic!("this is no archive");
                 };
