@@ -89,7 +89,7 @@ impl Widths {
     /// Makes room for a row of shown cells.
     pub fn add(&mut self, row: &[String]) {
         for (width, cell) in self.widths.iter_mut().zip(row) {
-            *width = (*width).max(if cell.is_ascii() { cell.len() } else { cell.width() });
+            *width = (*width).max(shown_width(cell));
         }
     }
 
@@ -141,6 +141,42 @@ impl Pages {
         rows: impl Iterator<Item = Vec<String>>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
+        match self.look.width.is_none() && !self.look.has_color {
+            true => self.plain(rows, out),
+            false => self.laid_out(rows, out),
+        }
+    }
+
+    /// The same without colours and cuts: tables of a million rows go into files and pipes, and to
+    /// lay them out takes longer than to count them.
+    fn plain(
+        &self,
+        rows: impl Iterator<Item = Vec<String>>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let rows: Vec<Vec<String>> = rows.collect();
+        let mut widths = Widths { widths: self.widths.clone(), least: Vec::new() };
+        rows.iter().for_each(|it| widths.add(it));
+        let mut line = String::new();
+        for row in rows {
+            line.clear();
+            for ((text, column), width) in row.iter().zip(&self.columns).zip(&widths.widths) {
+                let blanks = width.saturating_sub(shown_width(text));
+                let (before, after) = if column.is_number { (blanks, 0) } else { (0, blanks) };
+                line.extend(std::iter::repeat_n(' ', before));
+                line.push_str(text);
+                line.extend(std::iter::repeat_n(' ', after + GAP));
+            }
+            writeln!(out, "{}", line.trim_end_matches(' '))?;
+        }
+        Ok(())
+    }
+
+    fn laid_out(
+        &self,
+        rows: impl Iterator<Item = Vec<String>>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).force_no_tty();
         if self.look.has_color {
@@ -176,6 +212,11 @@ impl Pages {
         }
         table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end_matches(' ')))
     }
+}
+
+/// The columns that an escaped text takes.
+fn shown_width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 /// A text in so many columns, with a mark where it was cut.
@@ -255,6 +296,25 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        /// Both ways of writing give the same.
+        #[test]
+        fn plain_is_laid_out(
+            rows in proptest::collection::vec(proptest::collection::vec("[ a日é\u{301}<]{0,6}|\\PC{0,3}", 3), 1..5),
+            widths in proptest::array::uniform3(1_usize..9),
+        ) {
+            let columns = vec![Column::text("a"), Column::number("b"), Column::text("c")];
+            let look = Look { no_headers: true, ..Look::default() };
+            let pages = Pages { columns, widths: widths.to_vec(), look, has_header: true };
+            let rows: Vec<Vec<String>> =
+                rows.iter().map(|row| row.iter().map(|it| escape(it).into_owned()).collect()).collect();
+            let (mut plain, mut laid_out) = (Vec::new(), Vec::new());
+            pages.plain(rows.clone().into_iter(), &mut plain).unwrap();
+            pages.laid_out(rows.into_iter(), &mut laid_out).unwrap();
+            proptest::prop_assert_eq!(String::from_utf8(plain), String::from_utf8(laid_out));
+        }
+    }
 
     fn table() -> Table {
         let columns = vec![
