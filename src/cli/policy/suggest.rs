@@ -120,7 +120,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let kinds = folded.report;
 
     let seconds = seconds(kinds.period);
-    if seconds < ENOUGH && !args.output.quiet {
+    if kinds.kinds.is_empty() && !args.output.quiet {
+        exit::warning("no event was read: this policy is made from nothing");
+    } else if seconds < ENOUGH && !args.output.quiet {
         exit::warning(&format!(
             "the logs cover {seconds:.0} seconds only: a day may look otherwise"
         ));
@@ -232,7 +234,8 @@ impl PolicySuggestion {
                 shown(day.before)
             ),
         ];
-        if let Some(budget) = day.budget {
+        // No event says nothing about a day.
+        if let Some(budget) = day.budget.filter(|_| self.before.events > 0) {
             let is_kept = if self.reached { "kept" } else { "NOT kept" };
             head.push(format!("The budget of {} a day is {is_kept}.", shown(budget)));
         }

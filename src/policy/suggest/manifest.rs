@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Explained, Plan};
+use super::{Explained, Loss, Plan, Saved};
 use crate::policy::GroupResources;
 
 /// The plan as YAML, with `head` as comments before it, a line each.
@@ -17,10 +17,14 @@ pub fn manifest(plan: &Plan, head: &[String]) -> String {
     }
     yaml += "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
     if plan.omit_arrivals {
-        yaml += "# Every request is logged when it ends.\nomitStages: [RequestReceived]\n";
+        let saves = saved(plan.brought(|it| *it == Loss::Arrivals));
+        yaml += &format!(
+            "# Every request is logged when it ends{saves}.\nomitStages: [RequestReceived]\n"
+        );
     }
     if plan.omit_managed {
-        yaml += "# Bookkeeping of server-side apply.\nomitManagedFields: true\n";
+        let saves = saved(plan.brought(|it| *it == Loss::ManagedFields));
+        yaml += &format!("# Bookkeeping of server-side apply{saves}.\nomitManagedFields: true\n");
     }
     yaml += "rules:\n";
     for rule in plan.rules() {
@@ -29,8 +33,17 @@ pub fn manifest(plan: &Plan, head: &[String]) -> String {
     yaml
 }
 
-fn explained(Explained { rule, why }: &Explained, yaml: &mut String) {
-    *yaml += &format!("  # {why}\n  - level: {}\n", rule.level.as_str());
+/// What is saved of the log that the plan was made from.
+fn saved(Saved { events, bytes }: Saved) -> String {
+    match (events, bytes) {
+        (_, 0) => String::new(),
+        (0, _) => format!(": saves {bytes} bytes of this log"),
+        _ => format!(": saves {bytes} bytes of this log, {events} events"),
+    }
+}
+
+fn explained(Explained { rule, why, saves }: &Explained, yaml: &mut String) {
+    *yaml += &format!("  # {why}{}.\n  - level: {}\n", saved(*saves), rule.level.as_str());
     let mut list = |name: &str, values: &[String]| {
         if !values.is_empty() {
             // Memory can be written.

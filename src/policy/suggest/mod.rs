@@ -189,6 +189,12 @@ pub struct Saved {
     pub bytes: u64,
 }
 
+impl Saved {
+    fn and(self, step: &Step) -> Saved {
+        Saved { events: self.events + step.events, bytes: self.bytes + step.bytes }
+    }
+}
+
 /// What is logged how.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -328,16 +334,22 @@ impl Plan {
         }
     }
 
+    /// What the steps brought whose loss is such.
+    fn brought(&self, is_such: impl Fn(&Loss) -> bool) -> Saved {
+        self.steps.iter().filter(|it| is_such(&it.loss)).fold(Saved::default(), Saved::and)
+    }
+
     fn rules(&self) -> Vec<Explained> {
         rules::rules(self)
     }
 }
 
-/// A rule, and why it is there.
+/// A rule, why it is there, and what it leaves out of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Explained {
     rule: Rule,
     why: &'static str,
+    saves: Saved,
 }
 
 /// The level of what is not up to a budget: nobody may read secrets in a log, and the strict baseline

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Explained, Plan, Verb, What, Who};
+use super::{Explained, Loss, Plan, Saved, Verb, What, Who};
 use crate::{
     event::Level,
     policy::{GroupResources, Rule, baseline::Keep},
@@ -86,12 +86,13 @@ pub(super) fn rules(plan: &Plan) -> Vec<Explained> {
         resource: (*resource).to_owned(),
     };
     let mut rules = vec![Explained {
-        why: "Who touched secrets and tokens, never what is in them.",
+        why: "Who touched secrets and tokens, never what is in them",
         rule: Rule {
             level: Level::Metadata,
             resources: resources(&SECRETS.iter().map(secret).collect::<Vec<_>>()),
             ..Rule::default()
         },
+        saves: Saved::default(),
     }];
     if plan.keep == Keep::Strict {
         let grants = GroupResources {
@@ -100,57 +101,68 @@ pub(super) fn rules(plan: &Plan) -> Vec<Explained> {
             resource_names: Vec::new(),
         };
         rules.push(Explained {
-            why: "Who gave which right.",
+            why: "Who gave which right",
             rule: Rule {
                 level: Level::Request,
                 verbs: owned(&CHANGES),
                 resources: vec![grants],
                 ..Rule::default()
             },
+            saves: Saved::default(),
         });
     }
     if !plan.paths.is_empty() {
         let paths: Vec<&str> = plan.paths.iter().copied().collect();
-        let why = "Health checks and discovery.";
+        let why = "Health checks and discovery";
         rules.push(Explained {
             why,
             rule: Rule { non_resource_urls: owned(&paths), ..Rule::default() },
+            saves: plan.brought(|it| matches!(it, Loss::Path(_))),
         });
     }
     rules.extend(dropped(plan));
     for (level, why) in [
-        (Level::RequestResponse, "Requests and answers."),
-        (Level::Request, "What was asked for, not what was answered."),
+        (Level::RequestResponse, "Requests and answers"),
+        (Level::Request, "What was asked for, not what was answered"),
     ] {
         for verb in [Verb::Read, Verb::Change] {
             let at_level = plan.levels.iter().filter(|((_, of), it)| *of == verb && **it == level);
             let resources = resources(at_level.map(|((what, _), _)| what));
             if !resources.is_empty() {
                 let rule = Rule { level, verbs: verbs(verb), resources, ..Rule::default() };
-                rules.push(Explained { rule, why });
+                rules.push(Explained { rule, why, saves: Saved::default() });
             }
         }
     }
-    let everything = Rule { level: Level::Metadata, ..Rule::default() };
-    rules
-        .push(Explained { rule: everything, why: "Everything else: who, what, when, from where." });
+    rules.push(Explained {
+        rule: Rule { level: Level::Metadata, ..Rule::default() },
+        why: "Everything else: who, what, when, from where",
+        saves: Saved::default(),
+    });
     rules
 }
 
 /// What is left out: those who leave out the same share a rule.
 fn dropped(plan: &Plan) -> Vec<Explained> {
-    let mut whats: BTreeMap<(&Who, Verb), BTreeSet<&What>> = BTreeMap::new();
-    for (who, verb, what) in &plan.dropped {
-        whats.entry((who, *verb)).or_default().insert(what);
+    let mut whats: BTreeMap<(&Who, Verb), (BTreeSet<&What>, Saved)> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Loss::Requests { who, verb, what } = &step.loss {
+            let (whats, saved) = whats.entry((who, *verb)).or_default();
+            whats.insert(what);
+            *saved = saved.and(step);
+        }
     }
-    let mut sharing: BTreeMap<(bool, Verb, BTreeSet<&What>), Vec<String>> = BTreeMap::new();
-    for ((who, verb), what) in whats {
-        let names = sharing.entry((*who == Who::Nodes, verb, what)).or_default();
+    let mut sharing: BTreeMap<_, (Vec<String>, Saved)> = BTreeMap::new();
+    for ((who, verb), (what, saved)) in whats {
+        let (names, saves) = sharing.entry((*who == Who::Nodes, verb, what)).or_default();
         if let Who::System(name) | Who::Account(name) = who {
             names.push(name.clone());
         }
+        saves.events += saved.events;
+        saves.bytes += saved.bytes;
     }
-    let rule = |((is_nodes, verb, what), users): ((bool, Verb, BTreeSet<&What>), Vec<String>)| {
+    let rule = |(sharers, (users, saves))| {
+        let (is_nodes, verb, what): (bool, Verb, BTreeSet<&What>) = sharers;
         let rule = Rule {
             users,
             user_groups: if is_nodes { owned(&["system:nodes"]) } else { Vec::new() },
@@ -159,10 +171,10 @@ fn dropped(plan: &Plan) -> Vec<Explained> {
             ..Rule::default()
         };
         let why = match verb {
-            Verb::Read => "Read by the system again and again.",
-            _ => "Written by the system again and again.",
+            Verb::Read => "Read by the system again and again",
+            _ => "Written by the system again and again",
         };
-        Explained { rule, why }
+        Explained { rule, why, saves }
     };
     sharing.into_iter().map(rule).collect()
 }

@@ -120,6 +120,12 @@ proptest! {
         if let (Some(budget), Some(last)) = (budget, plan.steps.last()) {
             prop_assert!(left + last.bytes > budget);
         }
+        // Each event and byte that a rule or a setting leaves out is told beside it.
+        let is_body = |it: &Loss| matches!(it, Loss::Bodies { .. });
+        let is_setting = |it: &Loss| matches!(it, Loss::Arrivals | Loss::ManagedFields);
+        let told: u64 = plan.rules().iter().map(|it| it.saves.bytes).sum();
+        let left_out = plan.brought(|it| !is_body(it) && !is_setting(it));
+        prop_assert_eq!(told, left_out.bytes);
         let whole = Plan::new(&kinds, keep).total(&kinds).bytes;
         prop_assert_eq!(whole - plan.steps.iter().map(|it| it.bytes).sum::<u64>(), left);
     }
