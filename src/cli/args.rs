@@ -37,9 +37,6 @@ pub struct SourceArgs {
     /// recognized by their first bytes. Rotated files beside their log are one log with it.
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Keep reading, through rotation, until interrupted
-    #[arg(short, long)]
-    pub follow: bool,
     /// Read with at most N threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
@@ -55,22 +52,31 @@ pub struct SourceArgs {
     /// Read everything, also what --since and --until allow to pass over
     #[arg(long)]
     pub no_skip: bool,
+    /// Without a PATH: also show the requests with which the logs are read
+    #[arg(long)]
+    pub include_self: bool,
     #[command(flatten)]
     pub nodes: NodeArgs,
+}
+
+/// For commands that can tell what they saw before the end is reached.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which logs")]
+pub struct FollowArgs {
+    /// Keep reading, through rotation, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 /// Which logs of the cluster, where no PATH is given.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NodeArgs {
-    /// Without a PATH: read the log of this node only; repeatable
+    /// Of the cluster: the log of this node only; repeatable
     #[arg(long = "node", value_name = "NAME")]
     pub names: Vec<String>,
-    /// Without a PATH: where the log is on its node [default: looked for]
+    /// Of the cluster: where the log is on its node [default: looked for]
     #[arg(long, value_name = "FILE")]
     pub log_path: Option<String>,
-    /// Without a PATH: also show the requests with which the logs are read
-    #[arg(long)]
-    pub include_self: bool,
     #[command(flatten)]
     pub cluster: ClusterArgs,
 }
@@ -172,7 +178,7 @@ impl SourceArgs {
             // Of a node nothing came that the window does not need.
             skip: (self.may_skip() && !self.paths.is_empty()).then(Skip::default),
             // What stands in a file is told as it stands there.
-            leave_out: (self.paths.is_empty() && !self.nodes.include_self).then_some(OWN_AGENT),
+            leave_out: (self.paths.is_empty() && !self.include_self).then_some(OWN_AGENT),
             progress: None,
         }
     }

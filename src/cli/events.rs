@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Error, Exit,
-    args::{OutputArgs, SourceArgs, summary},
+    args::{FollowArgs, OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
     resolve::{self, ResolveArgs},
@@ -52,6 +52,8 @@ pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
+    follow: FollowArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -66,7 +68,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
-    if args.source.follow {
+    if args.follow.follow {
         return follow(&args, &projection, &filter, snapshot.as_ref(), out);
     }
     let sources = args.source.sources(filter.window)?;
@@ -104,10 +106,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     n += last.len();
     last.iter().rev().try_for_each(|it| writer.event(it))?;
     writer.finish()?;
-    if n == 0 && !args.output.quiet {
-        exit::say("No events found.");
-    }
     let exit = sources.exit(&mut folded, &args.output)?;
+    if n == 0 {
+        exit::advise("No events found.");
+    }
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }

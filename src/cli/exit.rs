@@ -60,39 +60,44 @@ pub enum Error {
     NoPods { selector: String },
     #[error("no role and no binding in `{name}`")]
     NoRbac { name: String },
+    #[error("this command prints JSON lines and nothing else")]
+    OnlyLines,
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
 
 impl Error {
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Source(err) => err.hint(),
-            Error::Filter(err) => err.hint.map(str::to_owned),
-            Error::Cluster(err) => err.hint(),
-            Error::BadLine(_) => {
-                Some("without --strict such lines are skipped and counted".to_owned())
+    /// What to do about it: every error has something.
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Error::Source(err) => return err.hint(),
+            Error::Filter(err) => err.hint.unwrap_or("`stats --help` shows the forms of a filter"),
+            Error::Cluster(err) => return err.hint(),
+            Error::BadLine(_) => "without --strict such lines are skipped and counted",
+            Error::Policy { hint: Some(hint), .. } => return hint.clone(),
+            Error::Policy { name, .. } => {
+                return format!("`policy check {name}` tells all that is wrong with it");
             }
-            Error::Policy { hint, .. } => hint.clone(),
-            Error::PolicyFile { .. } => Some("give the file of --audit-policy-file".to_owned()),
+            Error::PolicyFile { .. } => "give the file of --audit-policy-file",
             Error::NoGroup(resource) => {
-                Some(format!("name it with its group, as in `{resource}.example.com`"))
+                return format!("name it with its group, as in `{resource}.example.com`");
             }
-            Error::OnlyOnce => Some("write it to a file first, and name that".to_owned()),
+            Error::OnlyOnce => "write it to a file first, and name that",
+            Error::OnlyLines => {
+                "leave -o away, or give `-o jsonl`; `| jq -s .` makes one document of it"
+            }
             Error::NotOnPath(_) | Error::Install { .. } => {
-                Some("name a folder of PATH: `completion install FOLDER`".to_owned())
+                "name a folder of PATH: `completion install FOLDER`"
             }
-            Error::NoRbac { .. } => Some(
+            Error::NoRbac { .. } | Error::RbacFile { .. } => {
                 "`kubectl get clusterroles,roles,clusterrolebindings,rolebindings,serviceaccounts -A -o json` makes such a file"
-                    .to_owned(),
-            ),
-            Error::NoPods { .. } => Some(
+            }
+            Error::NoPods { .. } => {
                 "pods come from the cluster, or from a dump that --rbac names; `kubectl get pods -A --show-labels` shows them"
-                    .to_owned(),
-            ),
-            Error::RbacFile { .. } => None,
-            Error::Output(_) => None,
-        }
+            }
+            Error::Output(_) => "is there room, and may you write there?",
+        };
+        hint.to_owned()
     }
 }
 
@@ -115,9 +120,7 @@ pub fn warn(err: &Error) {
     }
     // A filter's caret stands on a line of its own.
     text.lines().for_each(say);
-    if let Some(hint) = err.hint() {
-        say(&format!("hint: {hint}"));
-    }
+    say(&format!("hint: {}", err.hint()));
 }
 
 /// Whether nothing but errors is told: `--quiet`. One for the program, as its standard error is.

@@ -49,6 +49,10 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--head", "--max", "--count", "-c", "--number"], "`--limit N` shows at most N"),
     (&["-w", "--watch", "--stream", "--tail-follow"], "`-f`, `--follow` keeps reading"),
     (
+        &["--follow"],
+        "this command reads to the end; `stats`, `events`, `execs`, `policy evaluate` and `policy filter` can follow",
+    ),
+    (
         &["--status", "--response-code", "--response", "--http-code"],
         "`--code 403` or `--code 4xx` chooses by the code",
     ),
@@ -223,6 +227,8 @@ mod tests {
         check("x events -u ann", "--subject");
         check("x policy check -f p.yaml", "without a flag");
         check("x stats --file a.log", "without a flag");
+        check("x rbac unused -f a.log", "without a flag");
+        check("x who ann --follow", "can follow");
         check("x events --since-time 2026-01-01T00:00:00Z", "--since");
         check("x events -w", "--follow");
         check("x events --exclude system:", "!=");

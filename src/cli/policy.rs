@@ -11,14 +11,16 @@ use serde::Serialize;
 
 use super::{
     Error, Exit,
-    args::{OutputArgs, SourceArgs, summary},
+    args::{FollowArgs, OutputArgs, SourceArgs, summary},
+    exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
     analysis::simulation::Judge,
-    decode::{Projection, Record, Slot},
+    decode::{InputSummary, Projection, Record, Slot},
     event::{Level, Stage},
-    pipeline,
+    output::Format,
+    pipeline::{self, Watcher},
     policy::{
         Evaluator, Policy, Stages,
         load::{self, KubeVersion},
@@ -33,6 +35,15 @@ mod suggest;
 
 /// Judge audit policies as the API server does
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Would the API server start with it, and what would it not log?
+  kubectl audit policy check examples/policy.yaml
+
+  # Which rule catches reading a secret?
+  kubectl audit policy explain examples/policy.yaml get secrets db -n shop
+
+  # How much smaller the log would be
+  kubectl audit policy simulate examples/policy.yaml examples/audit.log")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -107,6 +118,8 @@ struct LogArgs {
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
+    follow: FollowArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -162,19 +175,33 @@ fn each(
     step: for<'p> fn(&mut Lines<'p>, &Record<'_>, &mut Vec<u8>),
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
+    if !matches!(args.output.output, Format::Table | Format::Jsonl) {
+        return Err(Error::OnlyLines);
+    }
     let evaluator = Evaluator::new(&policy(&args.policy, args.kube_version)?);
     let mut projection = Projection::default();
     let judge = Judge::new(&evaluator, &mut projection);
     let mut lines = Lines { judge, audit_id: projection.want("auditID"), step };
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys());
+    if args.follow.follow {
+        let (followed, sources) = args.source.followed(filter.window)?;
+        let mut stream = Stream { lines, text: Vec::new(), out: &mut *out, result: Ok(()) };
+        let reading = args.source.reading();
+        let mut folded = pipeline::follow(followed, &reading, &projection, &filter, &mut stream);
+        stream.result?;
+        let exit = sources.exit(&mut folded, &args.output)?;
+        summary(&folded.input, &args.output, out)?;
+        return Ok(exit);
+    }
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
-    let mut result = Ok(());
+    let (mut is_empty, mut result) = (true, Ok(()));
     let line =
         move |record: &Record<'_>, text: &mut Vec<u8>| (lines.step)(&mut lines, record, text);
     let mut take = |line: &[u8]| {
+        is_empty &= line.is_empty();
         result = out.write_all(line);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
@@ -182,8 +209,47 @@ fn each(
     drop(drawn);
     result?;
     let exit = sources.exit(&mut folded, &args.output)?;
+    if is_empty {
+        exit::advise("No events found.");
+    }
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
+}
+
+/// Makes lines of events as they are written.
+struct Stream<'o, 'p> {
+    lines: Lines<'p>,
+    text: Vec<u8>,
+    out: &'o mut dyn Write,
+    result: io::Result<()>,
+}
+
+impl Stream<'_, '_> {
+    fn go_on(&self) -> ControlFlow<()> {
+        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+impl Watcher for Stream<'_, '_> {
+    fn wants_order(&self) -> bool {
+        true
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
+        self.text.clear();
+        (self.lines.step)(&mut self.lines, record, &mut self.text);
+        self.result = self.out.write_all(&self.text);
+        self.go_on()
+    }
+
+    fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
+        self.result = self.out.flush();
+        self.go_on()
+    }
+
+    fn note(&mut self, note: &str) {
+        exit::note(note);
+    }
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Error, Exit,
-    args::{OutputArgs, SourceArgs, summary},
+    args::{FollowArgs, OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
     resolve::ResolveArgs,
@@ -80,6 +80,8 @@ pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
+    follow: FollowArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -102,7 +104,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
-    if args.source.follow {
+    if args.follow.follow {
         return follow(&args.source, &args.output, &projection, &filter, stats, out);
     }
     let sources = args.source.sources(filter.window)?;

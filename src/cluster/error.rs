@@ -82,7 +82,7 @@ impl ClusterError {
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         let hint = match self {
             ClusterError::NoCluster => {
                 "name log files or folders, or a cluster with --kubeconfig, --context or KUBECONFIG"
@@ -104,12 +104,16 @@ impl ClusterError {
             | ClusterError::Broken { .. } => {
                 "check the network and proxy settings (`kubectl get --raw /readyz`); --request-timeout sets how long to wait"
             }
-            ClusterError::Forbidden { .. }
-            | ClusterError::Status { .. }
-            | ClusterError::Runtime(_)
-            | ClusterError::Request(_) => return None,
+            ClusterError::Forbidden { .. } => {
+                "`kubectl auth whoami` shows as whom you ask, --as or --context asks as somebody else"
+            }
+            ClusterError::Status { .. } => {
+                "`kubectl get --raw /readyz?verbose` shows how the API server is; try again"
+            }
+            ClusterError::Runtime(_) => "is the number of processes or threads limited here?",
+            ClusterError::Request(_) => "write it as in --server https://10.0.0.1:6443",
         };
-        Some(hint.to_owned())
+        hint.to_owned()
     }
 }
 

@@ -15,6 +15,9 @@ use crate::event::{Level, Stage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KubeVersion(pub u32);
 
+/// The oldest minor version whose rules are known.
+pub const OLDEST: u32 = 24;
+
 /// The newest whose rules are known.
 impl Default for KubeVersion {
     fn default() -> Self {
@@ -30,7 +33,7 @@ impl std::str::FromStr for KubeVersion {
         let minor = text.strip_prefix('v').unwrap_or(text).strip_prefix("1.").ok_or_else(wrong)?;
         let minor = minor.split(['.', '+', '-']).next().unwrap_or_default();
         let minor: u32 = minor.parse().map_err(|_| wrong())?;
-        if minor >= 24 { Ok(KubeVersion(minor)) } else { Err(wrong()) }
+        if minor >= OLDEST { Ok(KubeVersion(minor)) } else { Err(wrong()) }
     }
 }
 

@@ -66,8 +66,8 @@ impl SourceError {
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
+    pub fn hint(&self) -> String {
+        match self {
             SourceError::Endless => {
                 "it is read to its end anyway; with `tail -F audit.log | …` that end never comes: name the file".into()
             }
@@ -92,11 +92,12 @@ impl SourceError {
             SourceError::Truncated { .. } | SourceError::Damaged { .. } => {
                 "what could be read before that was used; copy the file again to have all of it".into()
             }
-            SourceError::Node(err) => return err.hint(),
+            SourceError::Node(err) => err.hint(),
             SourceError::CannotWrite { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room and run the same command again: it goes on where it stopped".into()
             }
-            SourceError::CannotWrite { .. } | SourceError::Io { .. } => return None,
-        })
+            SourceError::CannotWrite { .. } => "name another folder with -o".into(),
+            SourceError::Io { .. } => "copy it to another disk, and name the copy".into(),
+        }
     }
 }

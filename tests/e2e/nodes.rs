@@ -12,13 +12,7 @@ use super::{
 pub fn reader() -> &'static User {
     static READER: OnceLock<User> = OnceLock::new();
     READER.get_or_init(|| {
-        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/nodes.md");
-        let guide = std::fs::read_to_string(guide).expect("the guide is there");
-        let (_, rest) = guide.split_once("```yaml\n").expect("it has the roles");
-        let (roles, _) = rest.split_once("```").expect("they end");
-        let file = std::env::temp_dir().join("audit-log-reader.yaml");
-        std::fs::write(&file, roles).expect("the temporary folder can be written");
-        kubectl(&["apply", "-f", file.to_str().expect("it is text")]).ok();
+        grant("docs/guide/nodes.md", "audit-log-reader.yaml");
         let user = User::new("auditor", &[]);
         let to = format!("--user={}", user.name);
         // It may be there from the run before.
@@ -34,6 +28,17 @@ pub fn reader() -> &'static User {
         ]);
         user
     })
+}
+
+/// Makes the roles that a page of the guide asks for.
+pub fn grant(page: &str, name: &str) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let (_, rest) = page.split_once("```yaml\n").expect("it has roles");
+    let (roles, _) = rest.split_once("```").expect("they end");
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, roles).expect("the temporary folder can be written");
+    kubectl(&["apply", "-f", file.to_str().expect("it is text")]).ok();
 }
 
 /// kubectl-audit as that user.

@@ -15,7 +15,8 @@ use kubectl_audit::{
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{AUDIT_LOG, Ended, audit, kubectl, run},
+    cluster::{AUDIT_LOG, Ended, User as Person, audit, kubectl, run},
+    nodes::{audit_as, grant},
     story::Story,
 };
 
@@ -358,4 +359,24 @@ fn generated_roles_are_enough_and_least() {
     let name = format!("audit:{namespace}:worker");
     kubectl(&["delete", "clusterrole,clusterrolebinding", &name]).ok();
     kubectl(&["delete", "namespace", "--wait=false", &namespace]).ok();
+}
+
+/// With the ClusterRole that the guide asks for, and without it.
+#[test]
+#[ignore = "needs the control plane of tests/e2e"]
+fn a_reader_needs_no_more() {
+    let reader = Person::new("rbac-auditor", &[]);
+    let line = ["rbac", "who-can", "get", "secrets", "-o", "json"];
+    let told = audit_as(&reader, &line).failed();
+    assert!(told.contains("error: the API server refuses") && told.contains("hint: "), "{told}");
+    grant("docs/guide/access.md", "rbac-reader.yaml");
+    let to = format!("--user={}", reader.name);
+    let made = ["create", "clusterrolebinding", "rbac-auditor", "--clusterrole=rbac-reader", &to];
+    kubectl(&made).ok();
+    let ended = audit_as(&reader, &line);
+    assert!(!ended.stderr.contains("cannot list"), "{}", ended.stderr);
+    assert!(ended.json()["items"].as_array().is_some_and(|it| !it.is_empty()));
+    let ended = audit_as(&reader, &["who", "somebody", "--no-logs"]);
+    assert!(!ended.stderr.contains("cannot list"), "{}", ended.stderr);
+    ended.ok();
 }

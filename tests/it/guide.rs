@@ -2,5 +2,5 @@
 
 #[test]
 fn guide() {
-    trycmd::TestCases::new().case("docs/guide/*.md").case("README.md");
+    trycmd::TestCases::new().case("docs/guide/*.md").case("README.md").case("tests/data/json.md");
 }

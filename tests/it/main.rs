@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod checklist;
 mod completion;
 mod corpus;
 mod events;

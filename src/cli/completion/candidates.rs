@@ -157,6 +157,9 @@ mod tests {
         check("stats --code 40", "400 401 403 404 405 408 409 :4");
         check("events --timezone Europe/Berl", "Europe/Berlin :4");
         check("execs --state d", "denied :4");
+        check("execs -o c", "csv changeevent :4");
+        check("policy check --kube-version 1.3", "1.36 1.35 1.34 1.33 1.32 1.31 1.30 :4");
+        check("stats --interval 1", "1m 1h 1d :4");
         check("events --since 1", "15m 1h 1d 1w :4");
     }
 

@@ -18,6 +18,7 @@ use crate::{
         objects::{Listed, Namespace, Node},
     },
     event::KNOWN_KEYS,
+    policy::load::{KubeVersion, OLDEST},
 };
 
 /// How long a cluster may take; the whole answer must be there within 300 ms.
@@ -156,6 +157,13 @@ const DURATIONS: &[(&str, &str)] = &[
     ("1w", "a week back"),
 ];
 
+const STEPS: &[(&str, &str)] = &[
+    ("1m", "each minute"),
+    ("5m", "each five minutes"),
+    ("1h", "each hour"),
+    ("1d", "each day, by UTC"),
+];
+
 type Candidates = Vec<CompletionCandidate>;
 
 /// Which cluster the line speaks of.
@@ -183,6 +191,8 @@ impl Values {
             "code" => of(|it| explained(CODES, it)),
             "since" | "until" => of(|it| explained(DURATIONS, it)),
             "timezone" => of(timezones),
+            "interval" => of(|it| explained(STEPS, it)),
+            "kube_version" => of(versions),
             _ => return None,
         })
     }
@@ -264,6 +274,12 @@ fn expressions(current: &str) -> Candidates {
         _ => &[],
     };
     starting(values, value).into_iter().map(|it| it.add_prefix(format!("{key}="))).collect()
+}
+
+/// The releases whose rules are known, the newest first.
+fn versions(current: &str) -> Candidates {
+    let known = OLDEST..=KubeVersion::default().0;
+    starting(&known.rev().map(|it| format!("1.{it}")).collect::<Vec<_>>(), current)
 }
 
 fn timezones(current: &str) -> Candidates {

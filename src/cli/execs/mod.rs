@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 use regex::Regex;
 use serde::Serialize;
 
 use super::{
     Error, Exit,
-    args::{OutputArgs, SourceArgs, When, summary, timezone},
+    args::{FollowArgs, OutputArgs, SourceArgs, When, summary, timezone},
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
     resolve::ResolveArgs,
 };
@@ -68,6 +68,8 @@ pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
+    follow: FollowArgs,
+    #[command(flatten)]
     output: ShapeArgs,
 }
 
@@ -76,7 +78,7 @@ pub struct Args {
 #[command(next_help_heading = "Output")]
 struct ShapeArgs {
     /// Output format: table, wide, json, jsonl, yaml, csv, or changeevent (kubechronicle's, one a line)
-    #[arg(short, long, value_parser = shape, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table", hide_possible_values = true)]
     output: Shape,
     /// Leave out the header line of tables
     #[arg(long)]
@@ -107,6 +109,29 @@ enum Shape {
     ChangeEvent,
 }
 
+impl ValueEnum for Shape {
+    fn value_variants<'a>() -> &'a [Shape] {
+        &[
+            Shape::Usual(Format::Table),
+            Shape::Usual(Format::Wide),
+            Shape::Usual(Format::Json),
+            Shape::Usual(Format::Jsonl),
+            Shape::Usual(Format::Yaml),
+            Shape::Usual(Format::Csv),
+            Shape::ChangeEvent,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Shape::Usual(format) => format.to_possible_value(),
+            Shape::ChangeEvent => {
+                Some(PossibleValue::new("changeevent").help("kubechronicle's, one a line"))
+            }
+        }
+    }
+}
+
 pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let now = now();
@@ -126,7 +151,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     let sessions = ExecSessions::new(question, &mut projection);
     let (shape, output) = args.output.split();
-    if args.source.follow {
+    if args.follow.follow {
         let snapshot = snapshot.as_ref();
         return follow::run(&args.source, shape, &output, &projection, sessions, snapshot, out);
     }
@@ -159,15 +184,6 @@ fn lines(items: impl Iterator<Item = impl Serialize>, out: &mut dyn Write) -> io
         writeln!(out)?;
     }
     Ok(())
-}
-
-fn shape(text: &str) -> Result<Shape, String> {
-    if text == "changeevent" {
-        return Ok(Shape::ChangeEvent);
-    }
-    Format::from_str(text, false)
-        .map(Shape::Usual)
-        .map_err(|_| "give one of table, wide, json, jsonl, yaml, csv, changeevent".to_owned())
 }
 
 /// A span of time in microseconds.

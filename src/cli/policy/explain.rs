@@ -327,9 +327,6 @@ mod tests {
     fn unknown_group() {
         let args = Line::parse_from(["explain", "p.yaml", "get", "widgets"]).args;
         let err = target(&args, &What::parse("widgets")).unwrap_err();
-        assert_eq!(
-            err.hint().as_deref(),
-            Some("name it with its group, as in `widgets.example.com`")
-        );
+        assert_eq!(err.hint(), "name it with its group, as in `widgets.example.com`");
     }
 }

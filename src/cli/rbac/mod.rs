@@ -13,6 +13,15 @@ mod who_can;
 
 /// Hold recorded requests against roles and bindings
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  # Who may read secrets, and who of them did?
+  kubectl audit rbac who-can get secrets --rbac examples/rbac.json examples/audit.log
+
+  # Which grants were not used?
+  kubectl audit rbac unused --rbac examples/rbac.json examples/audit.log
+
+  # The least role for what a service account did
+  kubectl audit rbac generate --subject team-a/builder examples/audit.log")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -107,11 +107,11 @@ impl NodeLogError {
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         let elsewhere = "copy the log from the node by other means and give its path";
-        Some(match self {
+        match self {
             NodeLogError::Cluster(err) | NodeLogError::CannotList(err @ ClusterError::Unreachable { .. }) => {
-                return err.hint();
+                err.hint()
             }
             NodeLogError::CannotList(_) => {
                 "name them with --node, or get permission to `list` nodes".into()
@@ -155,8 +155,10 @@ impl NodeLogError {
                 "the log rotates faster than it can be read: raise --audit-log-maxsize or --audit-log-maxbackup".into()
             }
             NodeLogError::Broken { .. } => "what could be read before that was used; try again".into(),
-            NodeLogError::Status { .. } => return None,
-        })
+            NodeLogError::Status { .. } => {
+                "`kubectl audit doctor` looks at the node; or copy the log from it, and give its path".into()
+            }
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn failure(server: &Server, query: &NodeQuery) -> String {
         Err(err) => SourceError::Node(err),
         Ok(mut found) => found.failed.remove(0),
     };
-    format!("{err} | {}", err.hint().unwrap_or_default())
+    format!("{err} | {}", err.hint())
 }
 
 #[test]
