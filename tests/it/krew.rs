@@ -213,8 +213,8 @@ fn check_names(names: &BTreeSet<String>) {
         "README.md",
         "completion/kubectl_complete-audit",
         "completion/kubectl-audit.bash",
-        "man/kubectl-audit.1",
-        "man/kubectl-audit-stats.1",
+        "man/man1/kubectl-audit.1",
+        "man/man1/kubectl-audit-stats.1",
     ] {
         assert!(names.contains(it), "no {it} in {names:?}");
     }
