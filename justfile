@@ -18,7 +18,7 @@ overwrite:
 bench:
     cargo bench
 
-# One target for so many seconds: readers, filter, request_uri, unwrap
+# One target of fuzz/fuzz_targets for so many seconds; needs cargo-fuzz and a nightly Rust
 fuzz TARGET SECONDS="60":
     mkdir -p fuzz/work/{{TARGET}}
     cargo +nightly fuzz run {{TARGET}} fuzz/work/{{TARGET}} fuzz/corpus/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=8192
@@ -37,6 +37,10 @@ release *TARGETS:
 # The archive of this machine, as krew's reviewers install it
 krew-install:
     krew/install-local
+
+# The same into an empty folder, with kubectl, completion and man
+walk:
+    krew/walk
 
 man FOLDER="target/man":
     cargo run --quiet --example man_pages -- {{FOLDER}}

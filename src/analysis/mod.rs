@@ -14,6 +14,35 @@ use crate::decode::Record;
 ///
 /// The report depends only on which records were observed: not on their order, nor on how they
 /// were split between instances before `merge`. A clone of a fresh instance is a fresh instance.
+///
+/// ```
+/// use kubectl_audit::{
+///     analysis::Analysis, decode::{Projection, Record}, filter::Filter,
+///     pipeline::{self, Reading}, source,
+/// };
+///
+/// /// How many bytes the longest line has.
+/// #[derive(Clone)]
+/// struct Longest(usize);
+///
+/// impl Analysis for Longest {
+///     type Report = usize;
+///     fn observe(&mut self, record: &Record<'_>) {
+///         self.0 = self.0.max(record.line().len());
+///     }
+///     fn merge(&mut self, other: Self) {
+///         self.0 = self.0.max(other.0);
+///     }
+///     fn finish(self) -> usize {
+///         self.0
+///     }
+/// }
+///
+/// let logs = source::find(&["examples/audit.log".into()]).logs;
+/// let (projection, all) = (Projection::default(), Filter::default());
+/// let folded = pipeline::fold(&logs, &Reading::default(), &projection, &all, Longest(0));
+/// assert!(folded.report > 1_000);
+/// ```
 pub trait Analysis: Clone + Send {
     type Report;
     fn observe(&mut self, record: &Record<'_>);

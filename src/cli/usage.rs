@@ -8,6 +8,17 @@ use super::{Cli, hints::hint};
 
 /// Reads the command line; usage and examples print the name it was called by.
 ///
+/// ```
+/// use kubectl_audit::cli;
+///
+/// let line = ["kubectl-audit", "stats", "-k", "verb", "--quiet", "examples/audit.log"];
+/// let cli = cli::parse(line.map(Into::into))?;
+/// let mut out = Vec::new();
+/// cli::run(cli, &mut out)?;
+/// assert!(out.starts_with(b"VERB"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// If it is wrong, or only asks for help: both are for [`report_usage`].
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {

@@ -70,6 +70,14 @@ pub struct Body {
 impl Cluster {
     /// Reads kubeconfig and gets ready; the first request connects.
     ///
+    /// ```no_run
+    /// use kubectl_audit::cluster::{Cluster, Connection};
+    ///
+    /// let cluster = Cluster::connect(&Connection::default())?;
+    /// println!("{}: {}", cluster.server(), cluster.may("get", "nodes", "proxy")?);
+    /// # Ok::<(), kubectl_audit::cluster::ClusterError>(())
+    /// ```
+    ///
     /// # Errors
     /// If no cluster is configured, or its configuration cannot be used.
     pub fn connect(connection: &Connection) -> Result<Cluster, ClusterError> {

@@ -181,6 +181,20 @@ impl<'a> Record<'a> {
 }
 
 /// Reads lines for one projection.
+///
+/// ```
+/// use kubectl_audit::{decode::{Projection, Reader}, event::Stage};
+///
+/// let mut projection = Projection::default();
+/// projection.want("verb");
+/// let log = std::fs::read("examples/audit.log")?;
+/// let line = log.split(|it| *it == b'\n').next().expect("it has lines");
+/// let mut found = Vec::new();
+/// let head = Reader::new(&projection).read(line, &mut found)?;
+/// assert_eq!((head.stage, found.len()), (Stage::RequestReceived, 1));
+/// assert!(Reader::new(&projection).read(b"{}", &mut found).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Reader<'p> {
     projection: &'p Projection,

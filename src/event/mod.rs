@@ -28,6 +28,17 @@ pub use time::Timestamp;
 /// reader must mean the same. The API server never writes a key twice.
 ///
 /// Source: `staging/src/k8s.io/apiserver/pkg/apis/audit/v1/types.go`.
+///
+/// ```
+/// use kubectl_audit::event::{Event, Target};
+///
+/// let log = std::fs::read_to_string("examples/audit.log")?;
+/// let event: Event<'_> = serde_json::from_str(log.lines().next().expect("it has lines"))?;
+/// assert_eq!((&*event.verb, &*event.effective_user().username), ("delete", "system:apiserver"));
+/// let Target::Resource(it) = event.as_authorized().target else { panic!("a lease") };
+/// assert_eq!((&*it.namespace, &*it.resource), ("kube-system", "leases"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event<'a> {

@@ -15,6 +15,17 @@ const SIGNS: [&str; 12] = ["==", "=~", "!=", "!~", ">=", "<=", "+=", "-=", "=", 
 /// The operator is the first one behind the key, so a value may hold any of them. Around operator
 /// and value blanks do not count; a value in double quotes keeps them, with `\"` and `\\` for those two.
 ///
+/// ```
+/// use kubectl_audit::{decode::Projection, filter::{self, Filter}};
+///
+/// let mut projection = Projection::default();
+/// let refused = filter::parse("responseStatus.code in (401,403)", &mut projection)?;
+/// let filter = Filter::default().and(refused);
+/// let err = filter::parse("responseStatus.code >> 400", &mut projection);
+/// # let _ = (filter, err);
+/// # Ok::<(), filter::FilterError>(())
+/// ```
+///
 /// # Errors
 /// What was expected instead, and where.
 pub fn parse(text: &str, projection: &mut Projection) -> Result<Condition, FilterError> {

@@ -65,6 +65,19 @@ struct Document<'r, R, I> {
 
 /// Writes a report; `input` is what it was made from.
 ///
+/// ```
+/// use kubectl_audit::{
+///     analysis::{Analysis, stats::{Question, Stats}}, decode::Projection,
+///     output::{self, Format, Look},
+/// };
+///
+/// let report = Stats::new(Question::default(), &mut Projection::default()).finish();
+/// let mut out = Vec::new();
+/// output::write(&report, None::<&()>, Format::Json, &Look::default(), &mut out)?;
+/// assert!(out.starts_with(b"{\n  \"apiVersion\": \"kubectl-audit/v1\",\n  \"kind\": \"StatsReport\""));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 /// When `out` cannot be written.
 pub fn write<R: Report, I: Serialize>(

@@ -68,6 +68,19 @@ impl<A, B> Folded<(A, B)> {
 }
 
 /// Runs an analysis over the records that match. The report does not depend on the number of threads.
+///
+/// ```
+/// use kubectl_audit::{
+///     analysis::stats::{Question, Stats}, decode::Projection, filter::Filter,
+///     pipeline::{self, Reading}, source,
+/// };
+///
+/// let mut projection = Projection::default();
+/// let stats = Stats::new(Question::default(), &mut projection);
+/// let logs = source::find(&["examples/audit.log".into()]).logs;
+/// let folded = pipeline::fold(&logs, &Reading::default(), &projection, &Filter::default(), stats);
+/// assert_eq!((folded.requests, folded.input.events), (170, 396));
+/// ```
 pub fn fold<A: Analysis>(
     logs: &[Log],
     reading: &Reading,

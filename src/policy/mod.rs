@@ -104,6 +104,21 @@ impl AuditConfig {
 }
 
 /// A policy made ready for many questions.
+///
+/// ```
+/// use kubectl_audit::{
+///     event::{Event, Level},
+///     policy::{Evaluator, load::{KubeVersion, load}},
+/// };
+///
+/// let loaded = load(&std::fs::read("examples/policy.yaml")?, KubeVersion::default());
+/// let evaluator = Evaluator::new(&loaded.policy.expect("the API server takes it"));
+/// let log = std::fs::read_to_string("examples/audit.log")?;
+/// let event: Event<'_> = serde_json::from_str(log.lines().next().expect("it has lines"))?;
+/// let config = evaluator.evaluate(&event.as_authenticated());
+/// assert_eq!((config.rule, config.level), (Some(4), Level::Request));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Evaluator {
     rules: Vec<Prepared>,

@@ -38,6 +38,21 @@ use crate::event::{Attributes, Target, User};
 pub const MASTERS: &str = "system:masters";
 
 /// The RBAC objects of a cluster at one time, ready to be asked.
+///
+/// ```
+/// use kubectl_audit::{event::{Attributes, Target, User, ResourceRequest}, rbac::{Snapshot, load}};
+///
+/// let (objects, errors) = load::load(&std::fs::read("examples/rbac.json")?);
+/// assert!(errors.is_empty());
+/// let snapshot = Snapshot::new(objects);
+/// let user = User { username: "alice".into(), groups: vec!["dev".into()], ..User::default() };
+/// let pods = ResourceRequest { namespace: "team-a".into(), resource: "pods".into(), ..ResourceRequest::default() };
+/// let mut request = Attributes { user: &user, verb: "list", target: Target::Resource(pods) };
+/// assert!(snapshot.allows(&request));
+/// request.verb = "impersonate";
+/// assert!(!snapshot.allows(&request));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     bindings: Vec<Binding>,

@@ -28,6 +28,14 @@ pub struct Found {
 ///
 /// A file that is named is an input whatever is in it; in a folder only audit logs are. A path named
 /// twice counts twice; another way to the same file, through a link, does not count.
+///
+/// ```
+/// use kubectl_audit::source;
+///
+/// let found = source::find(&["examples/audit.log".into(), "no-such.log".into()]);
+/// assert_eq!(found.logs.len(), 1);
+/// assert_eq!(found.failed[0].to_string(), "there is no `no-such.log`");
+/// ```
 pub fn find(paths: &[PathBuf]) -> Found {
     let mut walk = Walk::default();
     for path in paths {

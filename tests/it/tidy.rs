@@ -2,6 +2,33 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+/// The front door of each module, whose documentation has an example that runs.
+const FRONT_DOORS: &[(&str, &str)] = &[
+    ("src/analysis/mod.rs", "pub trait Analysis"),
+    ("src/cli/usage.rs", "pub fn parse("),
+    ("src/cluster/mod.rs", "pub fn connect("),
+    ("src/decode/mod.rs", "pub struct Reader"),
+    ("src/event/mod.rs", "pub struct Event"),
+    ("src/filter/parse.rs", "pub fn parse("),
+    ("src/output/mod.rs", "pub fn write<"),
+    ("src/pipeline/fold.rs", "pub fn fold<"),
+    ("src/policy/mod.rs", "pub struct Evaluator"),
+    ("src/rbac/mod.rs", "pub struct Snapshot"),
+    ("src/source/local.rs", "pub fn find("),
+];
+
+#[test]
+fn front_doors_have_an_example() {
+    for (file, item) in FRONT_DOORS {
+        let text = fs::read_to_string(file).expect("the module is there");
+        let (before, _) = text.split_once(item).unwrap_or_else(|| panic!("{file}: no {item}"));
+        let about = before.lines().rev();
+        let mut about =
+            about.take_while(|it| it.trim().is_empty() || it.trim().starts_with(['/', '#']));
+        assert!(about.any(|it| it.trim() == "/// ```"), "{file}: {item}");
+    }
+}
+
 /// Which module may use which: the table of ARCHITECTURE.md. It has no cycle.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &[]),
