@@ -265,3 +265,37 @@ fn archives_of_the_release() {
         }
     }
 }
+
+/// What is linked in place of zig's, against the C library of this machine.
+#[test]
+fn comparisons_are_those_of_the_c_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, program) = (folder.path().join("try.c"), folder.path().join("try"));
+    let text = r#"
+        #include <string.h>
+        int our_memcmp(const void *, const void *, size_t);
+        int our_bcmp(const void *, const void *, size_t);
+        static int sign(int it) { return (it > 0) - (it < 0); }
+        int main(void) {
+          static unsigned char a[64], b[64];
+          for (int n = 0; n <= 40; n++)
+            for (int at = 0; at <= n; at++)
+              for (int from = 0; from < 8; from++)
+                for (int other = 0; other < 256; other += 51) {
+                  memset(a, 'm', sizeof a), memset(b, 'm', sizeof b);
+                  b[from + at] = other, b[from + n - (n > 0)] ^= at == n;
+                  if (sign(our_memcmp(a + from, b + from, n)) != sign(memcmp(a + from, b + from, n))) return 1;
+                  if (!our_bcmp(a + from, b + from, n) != !memcmp(a + from, b + from, n)) return 2;
+                }
+          return 0;
+        }"#;
+    fs::write(&source, text).unwrap();
+    let names = ["-Dmemcmp=our_memcmp", "-Dbcmp=our_bcmp"];
+    let object = folder.path().join("compare.o");
+    let flags = ["-O2", "-ffreestanding", "-c", "krew/compare.c", "-o"];
+    let Ok(made) = Command::new("cc").args(names).args(flags).arg(&object).status() else { return };
+    assert!(made.success());
+    let made = Command::new("cc").arg(source).arg(object).arg("-o").arg(&program).status();
+    assert!(made.unwrap().success());
+    assert_eq!(Command::new(program).status().unwrap().code(), Some(0));
+}
