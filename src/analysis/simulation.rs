@@ -1,16 +1,14 @@
 //! What a policy would have logged of recorded requests, rule by rule.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use serde::Serialize;
 
-use super::Analysis;
+use super::{Analysis, judge::Judge};
 use crate::{
-    decode::{Projection, Record, Slot},
-    event::{Level, Stage, Target, User},
-    policy::{AuditConfig, Evaluator, Policy, apply},
+    decode::{Projection, Record},
+    event::{Level, Stage},
+    policy::{AuditConfig, Evaluator, Policy},
     report::{Cell, Column, Report, Table},
 };
 
@@ -27,24 +25,6 @@ pub struct Simulation<'p> {
     /// Requests whose arrival the policy writes, less the arrivals in the log that it writes.
     unseen: i64,
 }
-
-/// Asks a policy about records; keeps the users it has met.
-#[derive(Debug, Clone)]
-pub struct Judge<'p> {
-    evaluator: &'p Evaluator,
-    user: Slot,
-    verb: Slot,
-    uri: Slot,
-    /// The rules that are for each user, by its bytes.
-    users: HashMap<Vec<u8>, Vec<usize>, RandomState>,
-    /// How much is in there.
-    kept: usize,
-}
-
-/// Rules kept for users; there are few of both, and an attacker may send many.
-const MAX_KEPT: usize = 1_000_000;
-/// What a user's place costs, as so many rules.
-const PLACE: usize = 100;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -170,49 +150,6 @@ impl<'p> Simulation<'p> {
     }
 }
 
-impl<'p> Judge<'p> {
-    pub fn new(evaluator: &'p Evaluator, projection: &mut Projection) -> Judge<'p> {
-        Judge {
-            evaluator,
-            user: projection.want("user"),
-            verb: projection.want("verb"),
-            uri: projection.want("requestURI"),
-            users: HashMap::default(),
-            kept: 0,
-        }
-    }
-
-    /// What the policy says of a record.
-    pub fn judge(&mut self, record: &Record<'_>) -> AuditConfig {
-        let raw = record.value(self.user).map_or(&b"{}"[..], |it| it.bytes());
-        if self.kept >= MAX_KEPT {
-            self.users.clear();
-            self.kept = 0;
-        }
-        let rules = self.users.entry_ref(raw).or_insert_with(|| {
-            let user: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
-            let rules = self.evaluator.rules_for(&user);
-            self.kept += rules.len() + PLACE;
-            rules
-        });
-        let (verb, uri) = (record.text(self.verb), record.text(self.uri));
-        self.evaluator.evaluate_among(rules, &verb, &Target::of_request(&verb, &uri))
-    }
-
-    /// The record as it would have been written; see [`apply::apply`].
-    ///
-    /// # Errors
-    /// If its line is no JSON to its end.
-    pub fn apply<'l>(
-        &self,
-        record: &Record<'l>,
-        config: &AuditConfig,
-    ) -> Result<Option<Cow<'l, [u8]>>, serde_json::Error> {
-        let verb = record.text(self.verb);
-        apply::apply(record.line(), record.level(), record.stage(), &verb, config)
-    }
-}
-
 /// One for a request whose arrival the policy writes, minus one for an arrival. A failed authentication
 /// is the one request that has only its end.
 fn arrivals(record: &Record<'_>, config: &AuditConfig) -> i64 {
@@ -323,7 +260,10 @@ impl Report for PolicySimulation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decode::Reader, policy::recorded};
+    use crate::{
+        decode::Reader,
+        policy::{apply, recorded},
+    };
 
     /// What a simulation counts is what a filter writes, however the log is split.
     #[test]
@@ -344,9 +284,14 @@ mod tests {
                 halves[n % 2].observe(&record);
                 let event = record.event().unwrap();
                 let config = evaluator.evaluate(&event.as_authenticated());
-                if let Some(it) =
-                    apply::apply(line.as_bytes(), event.level, event.stage, &event.verb, &config)
-                        .unwrap()
+                if let Some(it) = apply::apply(
+                    line.as_bytes(),
+                    event.level,
+                    event.stage,
+                    || event.verb == "patch",
+                    &config,
+                )
+                .unwrap()
                 {
                     written += 1;
                     bytes += it.len() as u64;

@@ -133,7 +133,7 @@ fn sizes(record: &Record<'_>, verb: &str) -> Result<Sizes, serde_json::Error> {
             let written = match level {
                 // Nothing to take away.
                 Level::Metadata => Some(Cow::Borrowed(line)),
-                _ => apply::apply(line, level, stage, verb, &config)?,
+                _ => apply::apply(line, level, stage, || verb == "patch", &config)?,
             };
             *bytes = written.map_or(0, |it| it.len() as u64);
         }

@@ -178,6 +178,8 @@ struct Writer<'o> {
     args: &'o OutputArgs,
     /// Asked what each user is today, if somebody wants to know.
     resolver: Option<Resolver<'o>>,
+    /// Whether columns for wide screens are shown, too.
+    is_wide: bool,
     out: &'o mut dyn Write,
     n: usize,
     /// Rows until there are enough to settle the columns, and then none.
@@ -192,7 +194,8 @@ impl<'o> Writer<'o> {
         out: &'o mut dyn Write,
     ) -> Writer<'o> {
         let resolver = snapshot.map(Resolver::new);
-        Writer { args, resolver, out, n: 0, rows: Vec::new(), pages: None }
+        let is_wide = args.output != Format::Table;
+        Writer { args, resolver, is_wide, out, n: 0, rows: Vec::new(), pages: None }
     }
 
     fn event(&mut self, line: &[u8]) -> io::Result<()> {
@@ -209,13 +212,13 @@ impl<'o> Writer<'o> {
             Format::Yaml => self.yaml(line),
             Format::Csv => {
                 if self.n == 1 && !self.args.no_headers {
-                    let columns = columns(self.resolver.is_some());
+                    let columns = self.columns();
                     csv::header(
                         &columns.iter().map(|it| it.header.as_str()).collect::<Vec<_>>(),
                         self.out,
                     )?;
                 }
-                csv::row(&cells(line, self.resolver.as_mut()), self.out)
+                csv::row(&cells(line, self.is_wide, self.resolver.as_mut()), self.out)
             }
             Format::Table | Format::Wide => self.row(line),
         }
@@ -240,25 +243,22 @@ impl<'o> Writer<'o> {
     }
 
     fn row(&mut self, line: &[u8]) -> io::Result<()> {
-        let is_wide = self.args.output == Format::Wide;
         let zone = &self.args.timezone;
-        let shown = columns(self.resolver.is_some())
-            .into_iter()
-            .zip(cells(line, self.resolver.as_mut()))
-            .filter(|(column, _)| is_wide || !column.is_wide);
-        self.rows.push(shown.map(|(_, cell)| table::show(&cell, zone)).collect());
+        let cells = cells(line, self.is_wide, self.resolver.as_mut());
+        self.rows.push(cells.iter().map(|it| table::show(it, zone)).collect());
         if self.rows.len() >= FIRST_ROWS { self.page() } else { Ok(()) }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(self.is_wide, self.resolver.is_some())
     }
 
     /// Writes the rows that wait; the first of them settle the columns.
     fn page(&mut self) -> io::Result<()> {
-        let is_wide = self.args.output == Format::Wide;
         if self.pages.is_none() {
             let mut look = self.args.look();
-            look.width = look.width.filter(|_| !is_wide);
-            let columns = columns(self.resolver.is_some());
-            let columns: Vec<Column> =
-                columns.into_iter().filter(|it| is_wide || !it.is_wide).collect();
+            look.width = look.width.filter(|_| !self.is_wide);
+            let columns = self.columns();
             let mut widths = table::Widths::new(&columns, &look);
             self.rows.iter().for_each(|it| widths.add(it));
             self.pages = Some(table::Pages {
@@ -302,7 +302,7 @@ impl<'o> Writer<'o> {
 const JSON_START: &[u8] =
     b"{\"apiVersion\":\"audit.k8s.io/v1\",\"kind\":\"EventList\",\"metadata\":{},\"items\":[\n";
 
-fn columns(has_identity: bool) -> Vec<Column> {
+fn columns(is_wide: bool, has_identity: bool) -> Vec<Column> {
     let mut columns = vec![
         Column::text("TIME"),
         Column::text("USER"),
@@ -321,21 +321,19 @@ fn columns(has_identity: bool) -> Vec<Column> {
     if has_identity {
         columns.extend(resolve::columns());
     }
+    columns.retain(|it| is_wide || !it.is_wide);
     columns
 }
 
-/// An event as a row: whose request, for what, from the trustworthy end of the way it came.
-fn cells(line: &[u8], resolver: Option<&mut Resolver<'_>>) -> Vec<Cell> {
+/// An event as a row of the [`columns`]: whose request, for what, from the trustworthy end of the way
+/// it came.
+fn cells(line: &[u8], is_wide: bool, resolver: Option<&mut Resolver<'_>>) -> Vec<Cell> {
     let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
-        let mut cells = vec![Cell::None; columns(resolver.is_some()).len()];
+        let mut cells = vec![Cell::None; columns(is_wide, resolver.is_some()).len()];
         cells[4] = Cell::from(String::from_utf8_lossy(line).as_ref());
         return cells;
     };
     let object = event.object_ref.as_ref();
-    let latency = event
-        .request_received_timestamp
-        .zip(event.stage_timestamp)
-        .map(|(from, to)| (to.0 - from.0) as f64 / 1e6);
     let decision = event.annotations.get("authorization.k8s.io/decision");
     let mut cells = vec![
         event.stage_timestamp.map_or(Cell::None, |it| Cell::Time(it.0)),
@@ -349,16 +347,23 @@ fn cells(line: &[u8], resolver: Option<&mut Resolver<'_>>) -> Vec<Cell> {
             .and_then(|it| it.code)
             .map_or(Cell::None, |it| Cell::from(it.to_string())),
         event.source_ips.last().map_or(Cell::None, |it| Cell::from(&**it)),
-        Cell::from(event.stage.as_str()),
-        Cell::from(event.level.as_str()),
-        latency.filter(|it| *it >= 0.0).map_or(Cell::None, Cell::Seconds),
-        decision.map_or(Cell::None, |it| Cell::from(&**it)),
-        Cell::from(&*event.user_agent),
-        Cell::from(&*event.audit_id),
     ];
+    if is_wide {
+        let times = event.request_received_timestamp.zip(event.stage_timestamp);
+        let latency = times.map(|(from, to)| (to.0 - from.0) as f64 / 1e6);
+        cells.extend([
+            Cell::from(event.stage.as_str()),
+            Cell::from(event.level.as_str()),
+            latency.filter(|it| *it >= 0.0).map_or(Cell::None, Cell::Seconds),
+            decision.map_or(Cell::None, |it| Cell::from(&**it)),
+            Cell::from(&*event.user_agent),
+            Cell::from(&*event.audit_id),
+        ]);
+    }
     if let Some(resolver) = resolver {
         let (known, allowed_now) = resolver.judge(&event.as_authorized());
-        cells.extend(resolve::cells(&known, allowed_now, decision.map(|it| it == "allow")));
+        let was_allowed = decision.map(|it| it == "allow");
+        cells.extend(resolve::cells(&known, allowed_now, was_allowed, is_wide));
     }
     cells
 }
@@ -394,12 +399,12 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        let shown: Vec<_> = cells(line.as_bytes(), None)
+        let shown: Vec<_> = cells(line.as_bytes(), true, None)
             .iter()
             .map(|it| table::show(it, &jiff::tz::TimeZone::UTC))
             .collect();
         assert_eq!(shown[..7].join(" | "), expected);
-        assert_eq!(shown.len(), columns(false).len());
+        assert_eq!(shown.len(), columns(true, false).len());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
 };
 use crate::{
-    analysis::simulation::Judge,
+    analysis::judge::Judge,
     decode::{InputSummary, Projection, Record, Slot},
     event::{Level, Stage},
     output::Format,

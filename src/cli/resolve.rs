@@ -36,7 +36,13 @@ pub fn columns() -> [Column; 3] {
 }
 
 /// Their cells; `was_allowed` is what was decided then.
-pub fn cells(known: &Known, allowed_now: Option<bool>, was_allowed: Option<bool>) -> [Cell; 3] {
+pub fn cells(
+    known: &Known,
+    allowed_now: Option<bool>,
+    was_allowed: Option<bool>,
+    is_wide: bool,
+) -> impl Iterator<Item = Cell> {
     let now = rbac::now(allowed_now, was_allowed);
-    [Cell::from(known.label.as_str()), Cell::from(now), Cell::from(known.held.as_str())]
+    let roles = is_wide.then(|| Cell::from(known.held.as_str()));
+    [Cell::from(known.label.as_str()), Cell::from(now)].into_iter().chain(roles)
 }

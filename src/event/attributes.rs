@@ -73,24 +73,35 @@ struct ResourcePath<'p> {
     has_verb: bool,
 }
 
+/// The parts between slashes, and how many. Of those behind the ninth none says anything.
+fn split(path: &str) -> ([&str; 9], usize) {
+    let mut parts = [""; 9];
+    let (mut n, mut start) = (0, 0);
+    for (at, byte) in path.bytes().enumerate() {
+        if byte == b'/' {
+            parts[n] = &path[start..at];
+            (n, start) = (n + 1, at + 1);
+            if n == parts.len() {
+                return (parts, n);
+            }
+        }
+    }
+    parts[n] = &path[start..];
+    (parts, n + 1)
+}
+
 impl<'p> ResourcePath<'p> {
     /// `None` for any other path.
     fn parse(path: &'p str) -> Option<ResourcePath<'p>> {
-        let (prefix, rest) = path.trim_matches('/').split_once('/')?;
-        let (api_group, rest) = match prefix {
-            "api" => ("", rest),
-            "apis" => rest.split_once('/')?,
+        let (parts, n) = split(path.trim_matches('/'));
+        let (api_group, api_version, mut parts) = match &parts[..n] {
+            ["api", version, parts @ ..] => ("", *version, parts),
+            ["apis", group, version, parts @ ..] => (*group, *version, parts),
             _ => return None,
         };
-        let (api_version, rest) = rest.split_once('/')?;
-        // Of what follows the first six parts at most say something.
-        let mut parts = [""; 6];
-        let mut n = 0;
-        for (slot, part) in parts.iter_mut().zip(rest.split('/')) {
-            *slot = part;
-            n += 1;
+        if parts.is_empty() {
+            return None;
         }
-        let mut parts = &parts[..n];
         // The legacy prefixes are verbs; with nothing behind them the server gives up.
         let special = parts.first().copied().filter(|it| matches!(*it, "proxy" | "watch"));
         if special.is_some() {

@@ -2,14 +2,22 @@
 //!
 //! Source: `requestinfo.go`, and `ParseSelector` of `apimachinery/pkg/{fields,labels}`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
+
+use memchr::memmem::Finder;
 
 use super::uri;
+
+static FIELD_SELECTOR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"fieldSelector"));
 
 /// The name that `fieldSelector=metadata.name=X` demands. `None` if any option fails to decode:
 /// the server then reads none of them.
 pub fn selected_name(query: &str) -> Option<String> {
-    memchr::memmem::find(query.as_bytes(), b"fieldSelector")?;
+    // Most queries name none; a name may be written with escapes.
+    let is_named = FIELD_SELECTOR.find(query.as_bytes()).is_some() || query.contains('%');
+    if !is_named {
+        return None;
+    }
     let fields = uri::parameter(query, "fieldSelector")?;
     let is_number = |name| uri::parameter(query, name).is_none_or(|it| it.parse::<i64>().is_ok());
     if !is_number("timeoutSeconds") || !is_number("limit") {
@@ -169,6 +177,7 @@ mod tests {
     fn demanded() {
         check("fieldSelector=metadata.name%3Dx&watch=true", Some("x"));
         check("fieldSelector=metadata.name==x", Some("x"));
+        check("field%53elector=metadata.name%3Dx", Some("x"));
         check("fieldSelector=status.phase!%3DFailed,metadata.name=x", Some("x"));
     }
     #[test]

@@ -6,12 +6,14 @@ use percent_encoding::percent_decode;
 
 /// The path, percent-decoded once, and the raw query (empty if there is none).
 pub fn split(request_uri: &str) -> (Cow<'_, str>, &str) {
-    let (path, query) = request_uri.split_once('?').unwrap_or((request_uri, ""));
-    let path = match memchr::memchr(b'%', path.as_bytes()) {
-        None => Cow::Borrowed(path),
-        Some(_) => decode(path.as_bytes(), false),
+    let Some(at) = memchr::memchr2(b'?', b'%', request_uri.as_bytes()) else {
+        return (Cow::Borrowed(request_uri), "");
     };
-    (path, query)
+    if let (path, Some(query)) = (&request_uri[..at], request_uri[at..].strip_prefix('?')) {
+        return (Cow::Borrowed(path), query);
+    }
+    let (path, query) = request_uri.split_once('?').unwrap_or((request_uri, ""));
+    (decode(path.as_bytes(), false), query)
 }
 
 /// The parameters of a raw query in their order, names and values decoded (`+` is a space).

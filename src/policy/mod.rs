@@ -125,6 +125,14 @@ pub struct Evaluator {
     none: AuditConfig,
 }
 
+/// What decides the requests of one user, verb and kind of resource.
+#[derive(Debug, Clone)]
+pub struct Narrowed {
+    /// In order, the rules that match some of them, by namespace or name.
+    rules: Vec<usize>,
+    otherwise: AuditConfig,
+}
+
 /// What of a rule keeps it from matching a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -198,7 +206,37 @@ impl Evaluator {
         (0..self.rules.len()).filter(is_for).collect()
     }
 
-    /// The same as [`evaluate`](Evaluator::evaluate), for one of many requests of a user whose
+    /// Of a user's [rules](Evaluator::rules_for), what decides its requests of this verb and kind of
+    /// resource: all of them, whatever their namespace and name.
+    pub fn narrow(&self, rules: &[usize], verb: &str, request: &ResourceRequest<'_>) -> Narrowed {
+        let mut narrowed = Narrowed { rules: Vec::new(), otherwise: self.none };
+        for &n in rules {
+            let rule = &self.rules[n];
+            match rule.kind_match(verb, request) {
+                None => {}
+                Some(true) => narrowed.rules.push(n),
+                Some(false) => {
+                    narrowed.otherwise = rule.config;
+                    break;
+                }
+            }
+        }
+        narrowed
+    }
+
+    /// The same as [`evaluate`](Evaluator::evaluate), for one of many requests that
+    /// [`narrow`](Evaluator::narrow) was told about.
+    pub fn evaluate_narrowed(
+        &self,
+        narrowed: &Narrowed,
+        request: &ResourceRequest<'_>,
+    ) -> AuditConfig {
+        let is_match = |n: &&usize| self.rules[**n].resource_mismatch(request).is_none();
+        let found = narrowed.rules.iter().find(is_match);
+        found.map_or(narrowed.otherwise, |n| self.rules[*n].config)
+    }
+
+    /// The same as [`evaluate`](Evaluator::evaluate), for a user whose
     /// [rules](Evaluator::rules_for) are known.
     pub fn evaluate_among(&self, rules: &[usize], verb: &str, target: &Target<'_>) -> AuditConfig {
         let is_match = |n: &&usize| self.rules[**n].request_mismatch(verb, target).is_none();
@@ -253,6 +291,22 @@ impl Prepared {
         }
     }
 
+    /// Whether namespace or name still decide: `None` if the rule matches no request of this verb and
+    /// kind of resource.
+    fn kind_match(&self, verb: &str, request: &ResourceRequest<'_>) -> Option<bool> {
+        if !self.verbs.is_empty() && !self.verbs.contains(verb) {
+            return None;
+        }
+        if self.resources.is_empty() {
+            let is_about_paths = self.namespaces.is_empty() && !self.paths.is_empty();
+            return (!is_about_paths).then_some(!self.namespaces.is_empty());
+        }
+        let mut kinds = self.resources.iter().filter(|it| it.kind_mismatch(request).is_none());
+        let first = kinds.next()?;
+        let is_by_name = !first.names.is_empty() && kinds.all(|it| !it.names.is_empty());
+        Some(is_by_name || !self.namespaces.is_empty())
+    }
+
     /// `ruleMatchesResource`.
     fn resource_mismatch(&self, request: &ResourceRequest<'_>) -> Option<Mismatch> {
         if !self.namespaces.is_empty() && !self.namespaces.contains(&request.namespace) {
@@ -280,22 +334,27 @@ impl PreparedResources {
         PreparedResources {
             group: from.group.clone(),
             resources: from.resources.clone(),
-            names: Names::new(&from.resource_names),
+            // They count only beside resources.
+            names: if from.resources.is_empty() {
+                Names::default()
+            } else {
+                Names::new(&from.resource_names)
+            },
         }
     }
 
     fn mismatch(&self, request: &ResourceRequest<'_>) -> Option<Mismatch> {
+        let has_name = self.names.is_empty() || self.names.contains(&request.name);
+        self.kind_mismatch(request).or_else(|| (!has_name).then_some(Mismatch::ResourceName))
+    }
+
+    fn kind_mismatch(&self, request: &ResourceRequest<'_>) -> Option<Mismatch> {
         if self.group != "*" && self.group != request.api_group {
             return Some(Mismatch::Group);
         }
-        if self.resources.is_empty() {
-            return None;
-        }
-        if !self.resources.iter().any(|it| resource_matches(it, request)) {
-            return Some(Mismatch::Resource);
-        }
-        let has_name = self.names.is_empty() || self.names.contains(&request.name);
-        (!has_name).then_some(Mismatch::ResourceName)
+        let is_named = self.resources.is_empty()
+            || self.resources.iter().any(|it| resource_matches(it, request));
+        (!is_named).then_some(Mismatch::Resource)
     }
 }
 

@@ -143,6 +143,12 @@ proptest! {
         prop_assert_eq!(config.rule, expected);
         let among = evaluator.rules_for(&user);
         prop_assert_eq!(evaluator.evaluate_among(&among, request.verb, &request.target), config);
+        if let Target::Resource(resource) = &request.target {
+            // Of another request of the same kind: namespace and name must not matter.
+            let other = ResourceRequest { namespace: "".into(), name: "".into(), ..resource.clone() };
+            let narrowed = evaluator.narrow(&among, request.verb, &other);
+            prop_assert_eq!(evaluator.evaluate_narrowed(&narrowed, resource), config);
+        }
         let rule = expected.map(|it| &policy.rules[it]);
         prop_assert_eq!(config.level, rule.map_or(Level::None, |it| it.level));
         let stages = rule.map_or(omit_stages, |it| it.omit_stages.union(omit_stages));

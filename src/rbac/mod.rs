@@ -21,6 +21,7 @@ mod who_can;
 #[cfg(test)]
 mod recorded;
 
+use foldhash::fast::RandomState;
 pub use identity::{Held, Identity, now};
 pub use object::{
     AggregationRule, LabelSelector, Metadata, Named, Objects, Pod, PolicyRule, Role, RoleBinding,
@@ -59,7 +60,7 @@ pub struct Snapshot {
     roles: HashMap<RoleKey, Arc<Role>>,
     /// By the subject's name as an authorizer compares it; those of cluster-wide bindings first.
     cluster_wide: Index,
-    by_namespace: HashMap<Box<str>, Index>,
+    by_namespace: HashMap<Box<str>, Index, RandomState>,
     service_accounts: Option<HashSet<(Box<str>, Box<str>)>>,
     nodes: Option<HashSet<Box<str>>>,
     pods: Vec<Pod>,
@@ -79,7 +80,7 @@ struct Index {
     groups: ByName,
 }
 
-type ByName = HashMap<Box<str>, Vec<usize>>;
+type ByName = HashMap<Box<str>, Vec<usize>, RandomState>;
 
 /// A binding with the role that it gives.
 #[derive(Debug, Clone)]

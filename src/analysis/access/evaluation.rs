@@ -1,7 +1,9 @@
 //! A planned RBAC, tried on recorded requests: per subject what would break and what would open.
 
-use std::{borrow::Cow, cmp::Reverse, collections::HashMap};
+use std::{borrow::Cow, cmp::Reverse};
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::{Requests, requests::Request};
@@ -70,7 +72,7 @@ pub struct Evaluation<'s> {
     snapshot: &'s Snapshot,
     against: Against<'s>,
     requests: Requests,
-    subjects: HashMap<String, Counts>,
+    subjects: HashMap<String, Counts, RandomState>,
     /// Put together anew for each request that changes.
     key: String,
 }
@@ -81,7 +83,7 @@ struct Counts {
     allowed: u64,
     elsewhere: u64,
     /// By the text of what changes.
-    changes: HashMap<String, Changed>,
+    changes: HashMap<String, Changed, RandomState>,
 }
 
 /// What changes: the requests are told by kind, not one by one.
@@ -161,7 +163,7 @@ impl<'s> Evaluation<'s> {
             snapshot,
             against,
             requests: Requests::new(projection),
-            subjects: HashMap::new(),
+            subjects: HashMap::default(),
             key: String::new(),
         }
     }
@@ -209,10 +211,7 @@ impl Analysis for Evaluation<'_> {
             // Nobody decided, or nobody wrote it down.
             (Against::Recorded, _) => now,
         };
-        if !self.subjects.contains_key(&*request.user.username) {
-            self.subjects.insert(request.user.username.to_string(), Counts::default());
-        }
-        let Some(counts) = self.subjects.get_mut(&*request.user.username) else { return };
+        let counts = self.subjects.entry_ref(&*request.user.username).or_default();
         counts.requests += 1;
         counts.allowed += u64::from(now);
         if !now && request.is_allowed_elsewhere() {

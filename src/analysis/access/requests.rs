@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
+
 use crate::{
     decode::{Projection, Record, Slot},
     event::{Attributes, ResourceRequest, Target, Timestamp, User},
@@ -18,7 +20,7 @@ pub struct Requests {
     decision: Slot,
     reason: Slot,
     code: Slot,
-    users: HashMap<Box<[u8]>, Arc<User<'static>>>,
+    users: HashMap<Box<[u8]>, Arc<User<'static>>, RandomState>,
 }
 
 /// Users kept read; there are few, and an attacker may send many.
@@ -77,7 +79,7 @@ impl Requests {
             decision: projection.want(r#"annotations."authorization.k8s.io/decision""#),
             reason: projection.want(r#"annotations."authorization.k8s.io/reason""#),
             code: projection.want("responseStatus.code"),
-            users: HashMap::new(),
+            users: HashMap::default(),
         }
     }
 
