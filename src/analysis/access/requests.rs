@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use crate::{
     decode::{Projection, Record, Slot},
-    event::{Attributes, ResourceRequest, Target, Timestamp, User},
+    event::{Attributes, Json, ResourceRequest, Target, Timestamp, User},
     rbac::subject::{Kind, implied_groups},
 };
 
@@ -33,9 +33,8 @@ pub struct Request<'r> {
     pub uri: Cow<'r, str>,
     /// As the annotation `authorization.k8s.io/decision` has it: `allow`, `forbid`, or nothing.
     pub decision: Cow<'r, str>,
-    /// As `authorization.k8s.io/reason` has it.
-    pub reason: Cow<'r, str>,
-    pub code: Cow<'r, str>,
+    reason: Option<Json<'r>>,
+    code: Option<Json<'r>>,
     pub time: Option<Timestamp>,
 }
 
@@ -44,16 +43,21 @@ impl Request<'_> {
         Attributes::of_request(&self.user, &self.verb, &self.uri)
     }
 
+    /// As `authorization.k8s.io/reason` has it.
+    pub fn reason(&self) -> Cow<'_, str> {
+        text(self.reason)
+    }
+
     /// Whether the API server refused it. Without the annotation the answer says so.
     pub fn is_denied(&self) -> bool {
-        self.decision == "forbid" || self.code == "403" || self.code == "401"
+        self.decision == "forbid" || matches!(&*text(self.code), "401" | "403")
     }
 
     /// A patch or an update that made the object was asked for `create` too: 201 says so.
     ///
     /// Source: `createHandler` checks in `endpoints/handlers/{patch,update}.go`.
     pub fn as_create(&self) -> Option<Attributes<'_>> {
-        if self.code != "201" || !matches!(&*self.verb, "patch" | "update") {
+        if text(self.code) != "201" || !matches!(&*self.verb, "patch" | "update") {
             return None;
         }
         let mut attributes = Attributes { verb: "create", ..self.attributes() };
@@ -65,7 +69,7 @@ impl Request<'_> {
 
     /// Whether another authorizer than RBAC allowed it: RBAC always names its grant.
     pub fn is_allowed_elsewhere(&self) -> bool {
-        self.decision == "allow" && !self.reason.starts_with("RBAC: ")
+        self.decision == "allow" && !self.reason().starts_with("RBAC: ")
     }
 }
 
@@ -89,8 +93,8 @@ impl Requests {
             verb: record.text(self.verb),
             uri: record.text(self.uri),
             decision: record.text(self.decision),
-            reason: record.text(self.reason),
-            code: record.text(self.code),
+            reason: record.value(self.reason),
+            code: record.value(self.code),
             time: record.stage_timestamp(),
         }
     }
@@ -163,6 +167,10 @@ impl Requests {
         self.users.insert(raw.into(), user.clone());
         user
     }
+}
+
+fn text(value: Option<Json<'_>>) -> Cow<'_, str> {
+    value.map(Json::text).unwrap_or_default()
 }
 
 fn owned(user: &User<'_>) -> User<'static> {

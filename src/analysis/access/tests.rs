@@ -97,9 +97,9 @@ fn every_recorded_decision() {
     let mut requests = Requests::new(&mut projection);
     each(&projection, &log, |_, record| {
         let request = requests.read(record);
-        if request.reason.starts_with("RBAC: ") && request.user.username != "mallory" {
+        if request.reason().starts_with("RBAC: ") && request.user.username != "mallory" {
             let grants = snapshot.grants(&request.attributes());
-            assert!(grants.iter().any(|it| it.name().reason() == *request.reason));
+            assert!(grants.iter().any(|it| it.name().reason() == *request.reason()));
         }
     });
 }
