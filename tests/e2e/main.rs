@@ -8,6 +8,7 @@ mod cluster;
 mod completion;
 mod connections;
 mod doctor;
+mod examples;
 mod execs;
 mod fetch;
 mod nodes;

@@ -74,11 +74,21 @@ fn no_credential_is_ever_printed() {
              users: [{{name: u, user: {{token: t0ps3cret-token}}}}]\n"
         );
         fs::write(config, text).unwrap();
-        for command in ["stats", "doctor"] {
+        let copies = folder.path().join("copies");
+        let fetch = ["fetch", "-o", copies.to_str().unwrap()];
+        let commands: [&[&str]; 6] = [
+            &["stats"],
+            &["execs", "--resolve"],
+            &["doctor"],
+            &fetch,
+            &["who", "ann", "--no-logs"],
+            &["rbac", "who-can", "get", "pods"],
+        ];
+        for command in commands {
             let flags = ["--kubeconfig", config, "--request-timeout", "1s"];
-            check(&[&[command], &flags[..]].concat());
+            check(&[command, &flags[..]].concat());
             let flags = ["--server", &url, "--token", "t0ps3cret-token", "--request-timeout", "1s"];
-            check(&[&[command], &flags[..]].concat());
+            check(&[command, &flags[..]].concat());
         }
         check(&["__complete", "stats", "--kubeconfig", config, "--node", ""]);
     }

@@ -34,8 +34,8 @@ use self::containers::Containers;
   # Who was inside a container in the last hour
   kubectl audit execs --since 1h
 
-  # Shells that lasted longer than five minutes
-  kubectl audit execs --interactive --longer-than 5m tests/data/execs/audit.log.gz
+  # Shells that lasted longer than two seconds
+  kubectl audit execs --interactive --longer-than 2s examples/audit.log
 
   # Watch sessions as they are opened and closed
   kubectl audit execs -f --since 10m

@@ -21,13 +21,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # What would we stop seeing?
-  kubectl audit policy diff old.yaml new.yaml audit.log
+  kubectl audit policy diff examples/policy.yaml examples/less.yaml examples/audit.log
 
   # Before a rollout: fail if anything changes
-  kubectl audit policy diff --exit-code examples/policy.yaml examples/policy.yaml examples/audit.log
+  kubectl audit policy diff --exit-code examples/policy.yaml examples/less.yaml examples/audit.log
 
-  # Changes of one user's requests, as JSON lines
-  kubectl audit policy diff old.yaml new.yaml --subject alice -o jsonl audit.log")]
+  # The same as JSON lines
+  kubectl audit policy diff examples/policy.yaml examples/less.yaml -o jsonl examples/audit.log")]
 pub struct Args {
     /// The policy in force
     #[arg(value_name = "OLD")]

@@ -31,7 +31,7 @@ use crate::{
   kubectl audit rbac evaluate --rbac examples/rbac.json examples/audit.log
 
   # What changes if these manifests were applied to this cluster?
-  kubectl audit rbac evaluate --rbac live --rbac new/ --against live audit.log
+  kubectl audit rbac evaluate --rbac live --rbac new.yaml --against live examples/audit.log
 
   # Which bindings allowed each of these requests?
   kubectl audit rbac evaluate --rbac examples/ --subject alice -o jsonl examples/audit.log")]
