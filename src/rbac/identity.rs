@@ -11,7 +11,6 @@ use crate::event::{Attributes, User};
 pub struct Identity {
     pub kind: &'static str,
     pub name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// `None` for what the cluster keeps no object of, or where nobody could look.
     pub exists: Option<bool>,

@@ -109,7 +109,10 @@ fn identities() {
         shown("system:serviceaccount:a:gone"),
         r#"{"kind":"ServiceAccount","name":"gone","namespace":"a","exists":false,"roles":[]}"#
     );
-    assert_eq!(shown("system:node:n"), r#"{"kind":"Node","name":"n","exists":null,"roles":[]}"#);
+    assert_eq!(
+        shown("system:node:n"),
+        r#"{"kind":"Node","name":"n","namespace":null,"exists":null,"roles":[]}"#
+    );
 }
 
 #[test]
