@@ -6,7 +6,7 @@ use std::{env, fs, process::Command};
 /// What is typed, one after the other; each on an empty screen.
 const COMMANDS: &[&str] = &[
     "stats -k user.username,verb,responseStatus.code --code 4xx --limit 6 examples/audit.log",
-    "events --subject mallory --code 403 -r pods/exec --limit 6 examples/audit.log",
+    "events --subject mallory --code 403 -r pods/exec examples/audit.log",
     "execs --type exec --subject bob examples/audit.log",
     "policy simulate examples/policy.yaml examples/audit.log",
     "rbac evaluate --rbac examples/rbac.json examples/audit.log --verb list",
