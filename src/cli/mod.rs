@@ -57,20 +57,21 @@ pub struct Cli {
     is_quiet: bool,
 }
 
+/// In the order in which a person meets them.
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[command(alias = "exec")]
-    Execs(execs::Args),
     #[command(alias = "stat")]
     Stats(stats::Args),
     #[command(alias = "event")]
     Events(events::Args),
-    Fetch(fetch::Args),
-    Doctor(doctor::Args),
-    Policy(policy::Args),
-    Completion(completion::Args),
+    #[command(alias = "exec")]
+    Execs(execs::Args),
     Who(who::Args),
     Rbac(rbac::Args),
+    Policy(policy::Args),
+    Fetch(fetch::Args),
+    Doctor(doctor::Args),
+    Completion(completion::Args),
     Version(version::Args),
 }
 
@@ -83,15 +84,15 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         exit::hush();
     }
     match cli.command {
-        Command::Execs(args) => execs::run(args, out),
         Command::Stats(args) => stats::run(args, out),
         Command::Events(args) => events::run(args, out),
-        Command::Doctor(args) => doctor::run(&args, out),
-        Command::Fetch(args) => fetch::run(args, out),
-        Command::Policy(args) => policy::run(args, out),
-        Command::Completion(args) => completion::run(&args, out),
+        Command::Execs(args) => execs::run(args, out),
         Command::Who(args) => who::run(args, out),
         Command::Rbac(args) => rbac::run(args, out),
+        Command::Policy(args) => policy::run(args, out),
+        Command::Fetch(args) => fetch::run(args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
+        Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
     }
 }
