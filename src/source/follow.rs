@@ -148,9 +148,14 @@ impl Follow {
     /// Begins with the live file, after all that was written before it. `false` if it has nothing yet.
     fn begin(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<bool, SourceError> {
         let start = self.start_of(&self.live.clone())?;
-        for sibling in self.siblings()? {
+        let siblings = self.siblings()?;
+        // An empty file may have been filled and copied since, and wait to be truncated: the copy is
+        // read once that is done, or the file itself is.
+        let live =
+            if start.is_empty() { self.start_of(&self.live.clone())? } else { start.clone() };
+        for sibling in siblings {
             // The live file was rotated after the look at it: it is what we begin with.
-            if !start.is_empty() && is_same(&sibling.start, &start) {
+            if !live.is_empty() && is_same(&sibling.start, &live) {
                 break;
             }
             if !self.is_begun && self.is_too_old(&sibling.name) {
@@ -441,6 +446,43 @@ mod tests {
             rename(SECOND)(folder);
         };
         check(&[(&write("a\n"), "a\n"), (&twice, "b\n"), (&write("c\n"), "c\n")]);
+    }
+    /// A folder in which something happens right after the first look at a file's bytes.
+    struct Meanwhile<F>(LocalFolder, Option<F>);
+
+    impl<F: FnOnce(&Path) + Send> Folder for Meanwhile<F> {
+        fn names(&mut self) -> Result<Vec<String>, SourceError> {
+            self.0.names()
+        }
+        fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+            let bytes = self.0.read(name, range);
+            if let Some(happens) = self.1.take() {
+                happens(&self.0.0);
+            }
+            bytes
+        }
+        fn open(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+            self.0.open(name)
+        }
+    }
+
+    #[test]
+    fn filled_and_copied_after_a_look_at_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        write("")(path);
+        let fill = |path: &Path| {
+            write("a\n")(path);
+            fs::copy(path.join("audit.log"), path.join(FIRST)).unwrap();
+        };
+        let seen = Meanwhile(LocalFolder(path.to_owned()), Some(fill));
+        let mut follow = Follow::new(Box::new(seen), "x".into(), "audit.log".into(), None);
+        // Not truncated yet: either of the two is read, not both.
+        let mut all = new(&mut follow) + &new(&mut follow);
+        fs::File::create(path.join("audit.log")).unwrap();
+        all += &new(&mut follow);
+        write("b\n")(path);
+        assert_eq!(all + &new(&mut follow), "a\nb\n");
     }
     #[test]
     fn numbers_move_up() {
