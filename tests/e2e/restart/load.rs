@@ -245,7 +245,7 @@ impl Load {
         let file = self.write("objects.yaml", objects.replace("ID", &self.id).as_bytes());
         kubectl(&["create", "-f", &file]).ok();
         let namespace = format!("load-{}", self.id);
-        kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", "pod/box", "--timeout=60s"])
+        kubectl(&["-n", &namespace, "wait", "--for=condition=Ready", "pod/box", "--timeout=180s"])
             .ok();
         let token = kubectl(&["-n", &namespace, "create", "token", "ci"]).ok();
         self.write("token", token.trim().as_bytes());
