@@ -189,13 +189,18 @@ impl Door {
             "run" => Type::NodeRun,
             "attach" => Type::NodeAttach,
             "portForward" => Type::NodePortForward,
+            // What a container wrote, without a trace in `pods/log`.
+            "containerLogs" => Type::Proxy,
             _ => return None,
         };
         let (namespace, pod, container) = match (kind, place) {
             (Type::NodePortForward, &[namespace, pod] | &[namespace, pod, _]) => {
                 (namespace, pod, None)
             }
-            (Type::NodePortForward, _) => return None,
+            (Type::Proxy, &[namespace, pod, container]) => {
+                (namespace, pod, Some(container.to_owned()))
+            }
+            (Type::NodePortForward | Type::Proxy, _) => return None,
             (_, &[namespace, pod, container] | &[namespace, pod, _, container]) => {
                 (namespace, pod, Some(container.to_owned()))
             }
@@ -204,10 +209,12 @@ impl Door {
         let mut door = Door::new(kind, object);
         door.node = given(host(node));
         (door.namespace, door.pod) = (given(namespace), given(pod));
-        (door.stdin, door.stdout, door.stderr, door.tty) =
-            (Some(false), Some(false), Some(false), Some(false));
+        if kind != Type::Proxy {
+            (door.stdin, door.stdout, door.stderr, door.tty) =
+                (Some(false), Some(false), Some(false), Some(false));
+        }
         match kind {
-            Type::NodePortForward => {}
+            Type::NodePortForward | Type::Proxy => {}
             Type::NodeRun => {
                 // The kubelet splits `cmd` at single spaces, see `getRun`.
                 let command = uri::parameter(query, "cmd").unwrap_or_default();
@@ -369,8 +376,9 @@ mod tests {
         check("/run/ns/p/c?cmd=ls+-l", r#"node-run n1 p c ["ls", "-l"]"#);
         check("/attach/ns/p/c", "node-attach n1 p c []");
         check("/portForward/ns/p", "node-portforward n1 p - []");
+        check("/containerLogs/ns/p/c?follow=true", "proxy n1 p c []");
         for path in
-            ["/containerLogs/ns/p/c", "/pods", "/logs/", "/exec", "/exec/ns", "", "/executor/a/b/c"]
+            ["/containerLogs/ns/p", "/pods", "/logs/", "/exec", "/exec/ns", "", "/executor/a"]
         {
             check(path, "none");
         }
