@@ -727,6 +727,7 @@ fn time(raw: &[u8]) -> Option<Timestamp> {
 fn is_sound(raw: &[u8]) -> bool {
     is_plain_string(raw)
         || matches!(raw, b"null" | b"true" | b"false" | b"{}" | b"[]")
+        || is_escaped_string(raw)
         || is_value(raw)
 }
 
@@ -735,6 +736,20 @@ fn is_sound(raw: &[u8]) -> bool {
 fn is_plain_string(raw: &[u8]) -> bool {
     let [b'"', inner @ .., b'"'] = raw else { return false };
     bits::is_plain(inner)
+}
+
+/// A string of printable ASCII with escapes of one letter: the reason of a decision quotes names.
+fn is_escaped_string(raw: &[u8]) -> bool {
+    let [b'"', rest @ .., b'"'] = raw else { return false };
+    let mut rest = rest;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let is_simple = rest.get(at + 1).is_some_and(|it| br#""\/bfnrt"#.contains(it));
+        if !is_simple || !bits::is_plain(&rest[..at]) {
+            return false;
+        }
+        rest = &rest[at + 2..];
+    }
+    bits::is_plain(rest)
 }
 
 #[cold]

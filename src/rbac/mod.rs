@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    iter,
     sync::Arc,
 };
 
@@ -303,15 +304,29 @@ impl Snapshot {
 
     /// Whether an authorizer allows a request: RBAC, or [`MASTERS`] before it.
     pub fn allows(&self, attributes: &Attributes<'_>) -> bool {
-        let covers = |it: &PolicyRule| it.covers(attributes.verb, &attributes.target);
-        let allows = |id: &usize| self.bindings[*id].rules().iter().any(covers);
-        let user = attributes.user;
-        is_master(user)
-            || self.cluster_wide.lists(user).flatten().any(allows)
-            || matches!(&attributes.target, Target::Resource(it) if self
-                .by_namespace
-                .get(&*it.namespace)
-                .is_some_and(|index| index.lists(user).flatten().any(allows)))
+        let Attributes { user, verb, target } = attributes;
+        is_master(user) || self.rules(attributes).any(|it| it.covers(verb, target))
+    }
+
+    /// Whether the object's name may decide: some rule for such requests has names.
+    pub fn looks_at_name(&self, attributes: &Attributes<'_>) -> bool {
+        let Target::Resource(it) = &attributes.target else { return false };
+        self.rules(attributes).any(|rule| {
+            !rule.resource_names.is_empty()
+                && rule.covers_verb(attributes.verb)
+                && rule.covers_resource(it)
+        })
+    }
+
+    /// The rules that the user has where the request goes.
+    fn rules<'s>(&'s self, attributes: &'s Attributes<'_>) -> impl Iterator<Item = &'s PolicyRule> {
+        let within = match &attributes.target {
+            Target::Resource(it) => self.by_namespace.get(&*it.namespace),
+            Target::Path(_) => None,
+        };
+        let indexes = iter::once(&self.cluster_wide).chain(within);
+        let ids = indexes.flat_map(|it| it.lists(attributes.user)).flatten();
+        ids.flat_map(|id| self.bindings[*id].rules())
     }
 
     pub fn bindings(&self) -> &[Binding] {

@@ -5,26 +5,27 @@ use std::{borrow::Cow, cmp::Reverse};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{Requests, requests::Request};
+use super::{Requests, answers::Answers, requests::Request};
 use crate::{
     analysis::Analysis,
     decode::{Projection, Record},
-    event::Target,
-    rbac::{GrantName, MASTERS, Snapshot, Subject, is_master, subject::Kind},
+    event::{Attributes, Target},
+    rbac::{Grant, MASTERS, Snapshot, Subject, is_master, subject::Kind},
     report::{Cell, Column, Report, Table},
 };
 
 /// What RBAC says of one request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+#[derive(Debug, Serialize)]
+pub struct Verdict<'r> {
     pub allowed: bool,
     /// Why, where no grant says it.
     pub reason: Option<&'static str>,
-    /// Every binding that allows it.
-    pub grants: Vec<GrantName>,
+    /// Every binding that allows it: a list of [`GrantName`](crate::rbac::GrantName), as JSON.
+    pub grants: Box<RawValue>,
     /// `allow` or `forbid`, as the API server decided then.
-    pub recorded: Option<String>,
+    pub recorded: Option<Cow<'r, str>>,
 }
 
 /// What RBAC does not decide is said, not guessed.
@@ -32,17 +33,45 @@ const ELSEWHERE: &str = "not by RBAC: another authorizer allowed it";
 const NODE: &str = "not by RBAC: the Node authorizer may allow it";
 const NOBODY: &str = "not authenticated";
 
-impl Verdict {
-    pub fn of(snapshot: &Snapshot, request: &Request<'_>) -> Verdict {
-        let attributes = request.attributes();
-        let recorded = (!request.decision.is_empty()).then(|| request.decision.to_string());
-        if is_master(attributes.user) {
-            return Verdict { allowed: true, reason: Some(MASTERS), grants: Vec::new(), recorded };
-        }
-        let grants: Vec<_> = snapshot.grants(&attributes).iter().map(|it| it.name()).collect();
-        let allowed = !grants.is_empty();
-        let reason = (!allowed).then(|| why_not(request)).flatten();
+/// Makes verdicts of requests.
+#[derive(Debug, Clone)]
+pub struct Verdicts<'s> {
+    answers: Answers<'s, Granted>,
+}
+
+/// What a snapshot grants.
+#[derive(Debug, Clone)]
+struct Granted {
+    allowed: bool,
+    reason: Option<&'static str>,
+    grants: Box<RawValue>,
+}
+
+impl<'s> Verdicts<'s> {
+    pub fn new(snapshot: &'s Snapshot) -> Verdicts<'s> {
+        Verdicts { answers: Answers::new(snapshot, Granted::of) }
+    }
+
+    /// Of the requests that one [`Requests`] reads.
+    pub fn of<'r>(&mut self, request: &Request<'r>) -> Verdict<'r> {
+        let Granted { allowed, reason, grants } = self.answers.get(request, &request.attributes());
+        let reason = reason.or_else(|| if allowed { None } else { why_not(request) });
+        let recorded = (!request.decision.is_empty()).then(|| request.decision.clone());
         Verdict { allowed, reason, grants, recorded }
+    }
+}
+
+impl Granted {
+    fn of(snapshot: &Snapshot, attributes: &Attributes<'_>) -> Granted {
+        let is_master = is_master(attributes.user);
+        let grants = if is_master { Vec::new() } else { snapshot.grants(attributes) };
+        let names: Vec<_> = grants.iter().map(Grant::name).collect();
+        let grants = serde_json::value::to_raw_value(&names).expect("names are texts");
+        Granted {
+            allowed: is_master || !names.is_empty(),
+            reason: is_master.then_some(MASTERS),
+            grants,
+        }
     }
 }
 
@@ -69,8 +98,9 @@ pub enum Against<'s> {
 /// Judges each request twice and counts where the answers differ.
 #[derive(Debug, Clone)]
 pub struct Evaluation<'s> {
-    snapshot: &'s Snapshot,
-    against: Against<'s>,
+    answers: Answers<'s, bool>,
+    /// `None` for what was decided then.
+    others: Option<Answers<'s, bool>>,
     requests: Requests,
     subjects: HashMap<String, Counts, RandomState>,
     /// Put together anew for each request that changes.
@@ -159,9 +189,13 @@ impl<'s> Evaluation<'s> {
         against: Against<'s>,
         projection: &mut Projection,
     ) -> Evaluation<'s> {
+        let others = match against {
+            Against::Recorded => None,
+            Against::Snapshot(it) => Some(Answers::new(it, Snapshot::allows)),
+        };
         Evaluation {
-            snapshot,
-            against,
+            answers: Answers::new(snapshot, Snapshot::allows),
+            others,
             requests: Requests::new(projection),
             subjects: HashMap::default(),
             key: String::new(),
@@ -186,6 +220,19 @@ pub fn resource_name(target: &Target<'_>) -> String {
     }
 }
 
+/// Tells changes apart.
+fn set_key(key: &mut String, change: Change, attributes: &Attributes<'_>) {
+    key.clear();
+    let parts: [&str; 4] = match &attributes.target {
+        Target::Path(path) => [path, "", "", ""],
+        Target::Resource(it) => [&it.resource, &it.subresource, &it.api_group, &it.namespace],
+    };
+    for part in [change.as_str(), attributes.verb].iter().chain(&parts) {
+        key.push_str(part);
+        key.push('\0');
+    }
+}
+
 /// Empty where there is none.
 fn namespace<'t>(target: &'t Target<'_>) -> &'t str {
     match target {
@@ -203,13 +250,13 @@ impl Analysis for Evaluation<'_> {
         }
         let request = self.requests.read(record);
         let attributes = request.attributes();
-        let now = self.snapshot.allows(&attributes);
-        let before = match (self.against, &*request.decision) {
-            (Against::Snapshot(it), _) => it.allows(&attributes),
-            (Against::Recorded, "allow") => true,
-            (Against::Recorded, "forbid") => false,
+        let now = self.answers.get(&request, &attributes);
+        let before = match (&mut self.others, &*request.decision) {
+            (Some(it), _) => it.get(&request, &attributes),
+            (None, "allow") => true,
+            (None, "forbid") => false,
             // Nobody decided, or nobody wrote it down.
-            (Against::Recorded, _) => now,
+            (None, _) => now,
         };
         let counts = self.subjects.entry_ref(&*request.user.username).or_default();
         counts.requests += 1;
@@ -223,12 +270,7 @@ impl Analysis for Evaluation<'_> {
         }
         let change = if before { Change::Breaks } else { Change::Opens };
         // The key is looked up as text: what changes, changes again and again.
-        self.key.clear();
-        for part in [change.as_str(), &request.verb, &resource_name(&attributes.target)] {
-            self.key += part;
-            self.key.push('\0');
-        }
-        self.key += namespace(&attributes.target);
+        set_key(&mut self.key, change, &attributes);
         match counts.changes.get_mut(&self.key) {
             Some(changed) => changed.add(1, &request.uri),
             None => {
@@ -286,8 +328,9 @@ impl Changed {
 fn changes(name: &str, counts: Counts) -> SubjectChanges {
     let all = counts.changes.into_values().map(|it| (it.what.clone(), it));
     let mut all: Vec<(What, Changed)> = all.collect();
-    all.sort_by(|a, b| {
-        (a.0.change, Reverse(a.1.requests), &a.0).cmp(&(b.0.change, Reverse(b.1.requests), &b.0))
+    all.sort_by(|(a, its), (b, others)| {
+        let key = (a.change, Reverse(its.requests), a, &its.example);
+        key.cmp(&(b.change, Reverse(others.requests), b, &others.example))
     });
     let changes: Vec<ChangedRequests> = all
         .into_iter()
@@ -357,5 +400,5 @@ pub struct Evaluated<'e> {
     pub audit_id: Cow<'e, str>,
     pub stage: &'e str,
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: Verdict<'e>,
 }

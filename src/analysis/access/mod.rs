@@ -1,5 +1,6 @@
 //! What RBAC says of recorded requests: allowed or not, used or not, and what would be needed.
 
+mod answers;
 pub mod coverage;
 pub mod evaluation;
 pub mod needs;

@@ -20,7 +20,15 @@ pub struct Requests {
     decision: Slot,
     reason: Slot,
     code: Slot,
-    users: HashMap<Box<[u8]>, Arc<User<'static>>, RandomState>,
+    users: HashMap<Box<[u8]>, KnownUser, RandomState>,
+    /// How many users were read.
+    n_read: usize,
+}
+
+#[derive(Debug, Clone)]
+struct KnownUser {
+    user: Arc<User<'static>>,
+    number: usize,
 }
 
 /// Users kept read; there are few, and an attacker may send many.
@@ -29,6 +37,8 @@ const MAX_USERS: usize = 10_000;
 /// One request of a record.
 pub struct Request<'r> {
     pub user: Arc<User<'static>>,
+    /// Of the user: no two users that were read by one [`Requests`] have the same.
+    pub user_number: usize,
     pub verb: Cow<'r, str>,
     pub uri: Cow<'r, str>,
     /// As the annotation `authorization.k8s.io/decision` has it: `allow`, `forbid`, or nothing.
@@ -69,7 +79,9 @@ impl Request<'_> {
 
     /// Whether another authorizer than RBAC allowed it: RBAC always names its grant.
     pub fn is_allowed_elsewhere(&self) -> bool {
-        self.decision == "allow" && !self.reason().starts_with("RBAC: ")
+        // As it is always written; other ways to write it are looked at closely.
+        let is_plain = || self.reason.is_some_and(|it| it.bytes().starts_with(b"\"RBAC: "));
+        self.decision == "allow" && !is_plain() && !self.reason().starts_with("RBAC: ")
     }
 }
 
@@ -84,15 +96,18 @@ impl Requests {
             reason: projection.want(r#"annotations."authorization.k8s.io/reason""#),
             code: projection.want("responseStatus.code"),
             users: HashMap::default(),
+            n_read: 0,
         }
     }
 
     pub fn read<'r>(&mut self, record: &Record<'r>) -> Request<'r> {
+        let KnownUser { user, number } = self.effective(record);
         Request {
-            user: self.effective_user(record),
-            verb: record.text(self.verb),
+            user,
+            user_number: number,
+            verb: word(record.value(self.verb)),
             uri: record.text(self.uri),
-            decision: record.text(self.decision),
+            decision: word(record.value(self.decision)),
             reason: record.value(self.reason),
             code: record.value(self.code),
             time: record.stage_timestamp(),
@@ -101,6 +116,10 @@ impl Requests {
 
     /// As [`effective_user`](crate::event::Event::effective_user), read once for each that is met.
     pub fn effective_user(&mut self, record: &Record<'_>) -> Arc<User<'static>> {
+        self.effective(record).user
+    }
+
+    fn effective(&mut self, record: &Record<'_>) -> KnownUser {
         let raw = record.value(self.impersonated).or_else(|| record.value(self.user));
         self.known(raw.map_or(b"{}", |it| it.bytes()))
     }
@@ -108,7 +127,7 @@ impl Requests {
     /// Whoever authenticated, if somebody else is the effective user.
     pub fn impersonator(&mut self, record: &Record<'_>) -> Option<Arc<User<'static>>> {
         record.value(self.impersonated)?;
-        Some(self.known(record.value(self.user).map_or(b"{}", |it| it.bytes())))
+        Some(self.known(record.value(self.user).map_or(b"{}", |it| it.bytes())).user)
     }
 
     /// What an impersonator had to be allowed first, as resources of the verb `impersonate`. Groups that
@@ -155,7 +174,7 @@ impl Requests {
         all
     }
 
-    fn known(&mut self, raw: &[u8]) -> Arc<User<'static>> {
+    fn known(&mut self, raw: &[u8]) -> KnownUser {
         if let Some(user) = self.users.get(raw) {
             return user.clone();
         }
@@ -163,10 +182,28 @@ impl Requests {
             self.users.clear();
         }
         let read: User<'_> = serde_json::from_slice(raw).unwrap_or_default();
-        let user = Arc::new(owned(&read));
+        let user = KnownUser { user: Arc::new(owned(&read)), number: self.n_read };
+        self.n_read += 1;
         self.users.insert(raw.into(), user.clone());
         user
     }
+}
+
+/// A text that is one of few: comparing is faster than checking.
+fn word(value: Option<Json<'_>>) -> Cow<'_, str> {
+    let Some(value) = value else { return Cow::Borrowed("") };
+    Cow::Borrowed(match value.bytes() {
+        b"\"allow\"" => "allow",
+        b"\"forbid\"" => "forbid",
+        b"\"get\"" => "get",
+        b"\"list\"" => "list",
+        b"\"watch\"" => "watch",
+        b"\"create\"" => "create",
+        b"\"update\"" => "update",
+        b"\"patch\"" => "patch",
+        b"\"delete\"" => "delete",
+        _ => return value.text(),
+    })
 }
 
 fn text(value: Option<Json<'_>>) -> Cow<'_, str> {

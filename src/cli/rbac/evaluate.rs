@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     analysis::access::{
         Requests,
-        evaluation::{Against, Evaluated, Evaluation, Verdict},
+        evaluation::{Against, Evaluated, Evaluation, Verdicts},
     },
     decode::{Projection, Record},
     filter::Filter,
@@ -87,7 +87,7 @@ fn sources(args: &Args, filter: &Filter, projection: &Projection) -> Result<Sour
 /// Makes the line of an event.
 #[derive(Clone)]
 struct Lines<'s> {
-    snapshot: &'s Snapshot,
+    verdicts: Verdicts<'s>,
     requests: Requests,
     audit_id: crate::decode::Slot,
 }
@@ -95,11 +95,11 @@ struct Lines<'s> {
 impl<'s> Lines<'s> {
     fn new(snapshot: &'s Snapshot, projection: &mut Projection) -> Lines<'s> {
         let audit_id = projection.want("auditID");
-        Lines { snapshot, requests: Requests::new(projection), audit_id }
+        Lines { verdicts: Verdicts::new(snapshot), requests: Requests::new(projection), audit_id }
     }
 
     fn write(&mut self, record: &Record<'_>, text: &mut Vec<u8>) {
-        let verdict = Verdict::of(self.snapshot, &self.requests.read(record));
+        let verdict = self.verdicts.of(&self.requests.read(record));
         let audit_id = record.text(self.audit_id);
         let line = Evaluated { audit_id, stage: record.stage().as_str(), verdict };
         serde_json::to_writer(&mut *text, &line).expect("memory can be written");
