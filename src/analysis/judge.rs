@@ -59,7 +59,7 @@ impl<'p> Judge<'p> {
 
     /// What the policy says of a record.
     pub fn judge(&mut self, record: &Record<'_>) -> AuditConfig {
-        let (verb, uri) = (record.text(self.verb), record.text(self.uri));
+        let (verb, uri) = (record.word(self.verb), record.text(self.uri));
         let target = Target::of_request(&verb, &uri);
         let Known { users, kinds, key, size } = self.known.bounded();
         let user = users.len();
@@ -91,7 +91,7 @@ impl<'p> Judge<'p> {
         record: &Record<'l>,
         config: &AuditConfig,
     ) -> Result<Option<Cow<'l, [u8]>>, serde_json::Error> {
-        let is_patch = || record.text(self.verb) == "patch";
+        let is_patch = || record.word(self.verb) == "patch";
         apply::apply(record.line(), record.level(), record.stage(), is_patch, config)
     }
 }

@@ -10,10 +10,13 @@ use crate::event::{Event, Json, Key, Level, Part, Stage, Timestamp};
 mod bits;
 #[cfg(test)]
 mod differential;
+mod fields;
 mod scan;
 pub mod strict;
 pub mod unwrap;
 mod users;
+
+pub use fields::{Fields, fields};
 
 /// The keys that a filter and an analysis want of every line, each once.
 #[derive(Debug, Clone, Default)]
@@ -138,6 +141,11 @@ impl<'a> Record<'a> {
     /// The text of a projected key (see [`Json::text`]), empty if there is none.
     pub fn text(&self, slot: Slot) -> std::borrow::Cow<'a, str> {
         self.value(slot).map(Json::text).unwrap_or_default()
+    }
+
+    /// The same, faster for verbs and decisions (see [`Json::word`]).
+    pub fn word(&self, slot: Slot) -> std::borrow::Cow<'a, str> {
+        self.value(slot).map(Json::word).unwrap_or_default()
     }
 
     /// Everything a projected key leads to.

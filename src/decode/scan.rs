@@ -752,8 +752,9 @@ fn is_escaped_string(raw: &[u8]) -> bool {
     bits::is_plain(rest)
 }
 
+/// Whether this is one JSON value and nothing else.
 #[cold]
-fn is_value(raw: &[u8]) -> bool {
+pub(super) fn is_value(raw: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(raw)
         .is_ok_and(|it| it.get().len() == raw.len())
 }

@@ -2,19 +2,22 @@
 //!
 //! Source: `staging/src/k8s.io/apiserver/pkg/audit/request.go`.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::AuditConfig;
-use crate::event::{Level, Stage};
+use crate::{
+    decode::fields,
+    event::{Level, Stage},
+};
 
 /// The line of an event under `config`: as it is where nothing changes, `None` if it is not written.
 /// A body that was not recorded stays missing.
 ///
 /// # Errors
-/// If the line is no JSON: what it holds cannot be taken out, so nothing may be shown of it.
+/// If the line is no object with fields: what it holds cannot be taken out, so nothing may be shown of
+/// it. Values that stay are not looked into.
 pub fn apply<'l>(
     line: &'l [u8],
     level: Level,
@@ -33,93 +36,67 @@ pub fn apply<'l>(
     if !is_lowered && !has_managed {
         return Ok(Some(Cow::Borrowed(line)));
     }
-    let Fields(fields) = serde_json::from_slice(line)?;
     let least = level.min(config.level);
-    let level = serde_json::to_string(&least).unwrap_or_default();
-    let kept = fields.into_iter().filter_map(|(key, value)| {
+    let level = format!("\"{}\"", least.as_str());
+    let kept = fields(line)?.into_iter().filter_map(|(key, value)| {
         let value = match &*key {
-            "level" => Cow::Owned(level.clone()),
+            "level" => Cow::Borrowed(level.as_bytes()),
             "requestObject" if least < Level::Request => return None,
             "responseObject" if least < Level::RequestResponse => return None,
-            "annotations" if least < Level::Request => without_patches(value.get()),
+            "annotations" if least < Level::Request => without_patches(value),
             // A patch is recorded as sent.
-            "requestObject" if is_patch() => Cow::Borrowed(value.get()),
-            "requestObject" | "responseObject" if has_managed => without_managed(value.get()),
-            _ => Cow::Borrowed(value.get()),
+            "requestObject" if is_patch() => Cow::Borrowed(value),
+            "requestObject" | "responseObject" if has_managed => without_managed(value),
+            _ => Cow::Borrowed(value),
         };
         Some((key, value))
     });
-    Ok(Some(Cow::Owned(object(kept).into_bytes())))
+    Ok(Some(Cow::Owned(object(kept))))
 }
 
 /// Annotations without the patches of mutating webhooks: the only ones that need level Request.
 ///
 /// Source: `pkg/admission/plugin/webhook/mutating/dispatcher.go`.
-fn without_patches(raw: &str) -> Cow<'_, str> {
+fn without_patches(raw: &[u8]) -> Cow<'_, [u8]> {
     const PATCH: &str = "patch.webhook.admission.k8s.io/";
-    if !raw.contains("patch.webhook") {
+    if memchr::memmem::find(raw, b"patch.webhook").is_none() {
         return Cow::Borrowed(raw);
     }
     without(raw, |key| key.starts_with(PATCH))
 }
 
-/// The fields of an object in their order, values as written.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(Name(key)) = map.next_key()? {
-                    fields.push((key, map.next_value()?));
-                }
-                Ok(fields)
-            }
-        }
-        deserializer.deserialize_map(Visitor).map(Fields)
-    }
-}
-
-/// A key, borrowed unless it has escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn object<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> String {
-    let mut text = String::from("{");
+fn object<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, [u8]>)>) -> Vec<u8> {
+    // As long as most lines without bodies.
+    let mut text = Vec::with_capacity(2 << 10);
+    text.push(b'{');
     for (key, value) in fields {
         if text.len() > 1 {
-            text.push(',');
+            text.push(b',');
         }
         if key.bytes().all(|it| it.is_ascii_alphanumeric()) {
-            text.push('"');
-            text += &key;
-            text += "\":";
+            text.push(b'"');
+            text.extend_from_slice(key.as_bytes());
+            text.extend_from_slice(b"\":");
         } else {
-            text += &serde_json::Value::from(key).to_string();
-            text.push(':');
+            text.extend_from_slice(serde_json::Value::from(key).to_string().as_bytes());
+            text.push(b':');
         }
-        text += &value;
+        text.extend_from_slice(&value);
     }
-    text.push('}');
+    text.push(b'}');
     text
 }
 
 /// An object, the items of a list, or the objects of a table's rows, without `metadata.managedFields`.
 /// No deeper: the server does not look into lists of lists. A list with an item that is no object
 /// stays whole, as the server then gives up.
-fn without_managed(raw: &str) -> Cow<'_, str> {
-    let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
-    let find =
-        |name: &str| fields.iter().find(|(key, _)| key == name).map_or("", |(_, it)| it.get());
-    let is_table = find("kind") == "\"Table\"" && find("apiVersion").starts_with("\"meta.k8s.io/");
+fn without_managed(raw: &[u8]) -> Cow<'_, [u8]> {
+    let Ok(all) = fields(raw) else { return Cow::Borrowed(raw) };
+    let find = |name: &str| all.iter().find(|(key, _)| key == name).map_or(&b""[..], |(_, it)| *it);
+    let is_table =
+        find("kind") == b"\"Table\"" && find("apiVersion").starts_with(b"\"meta.k8s.io/");
     let items = find("items");
-    let items = if items.starts_with('[') {
+    let items = if items.starts_with(b"[") {
         match each(items, object_without_managed) {
             Some(items) => items,
             None => return Cow::Borrowed(raw),
@@ -127,8 +104,7 @@ fn without_managed(raw: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(items)
     };
-    Cow::Owned(object(fields.into_iter().map(|(key, value)| {
-        let value = value.get();
+    Cow::Owned(object(all.into_iter().map(|(key, value)| {
         let value = match &*key {
             "metadata" => without(value, |key| key == "managedFields"),
             "items" => items.clone(),
@@ -139,38 +115,45 @@ fn without_managed(raw: &str) -> Cow<'_, str> {
     })))
 }
 
-fn object_without_managed(raw: &str) -> Cow<'_, str> {
+fn object_without_managed(raw: &[u8]) -> Cow<'_, [u8]> {
     in_field(raw, "metadata", |it| without(it, |key| key == "managedFields"))
 }
 
-fn row_without_managed(raw: &str) -> Cow<'_, str> {
+fn row_without_managed(raw: &[u8]) -> Cow<'_, [u8]> {
     in_field(raw, "object", object_without_managed)
 }
 
 /// The object with the value of one field changed.
-fn in_field<'a>(raw: &'a str, name: &str, change: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
-    let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
+fn in_field<'a>(raw: &'a [u8], name: &str, change: fn(&[u8]) -> Cow<'_, [u8]>) -> Cow<'a, [u8]> {
+    let Ok(fields) = fields(raw) else { return Cow::Borrowed(raw) };
     Cow::Owned(object(fields.into_iter().map(|(key, value)| {
-        let value = if key == name { change(value.get()) } else { Cow::Borrowed(value.get()) };
+        let value = if key == name { change(value) } else { Cow::Borrowed(value) };
         (key, value)
     })))
 }
 
 /// The object without some fields.
-fn without(raw: &str, is_out: impl Fn(&str) -> bool) -> Cow<'_, str> {
-    let Ok(Fields(fields)) = serde_json::from_str(raw) else { return Cow::Borrowed(raw) };
+fn without(raw: &[u8], is_out: impl Fn(&str) -> bool) -> Cow<'_, [u8]> {
+    let Ok(fields) = fields(raw) else { return Cow::Borrowed(raw) };
     let kept = fields.into_iter().filter(|(key, _)| !is_out(key));
-    Cow::Owned(object(kept.map(|(key, value)| (key, Cow::Borrowed(value.get())))))
+    Cow::Owned(object(kept.map(|(key, value)| (key, Cow::Borrowed(value)))))
 }
 
 /// The list with each object changed; `None` if it holds anything else.
-fn each(raw: &str, change: fn(&str) -> Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let items: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+fn each(raw: &[u8], change: fn(&[u8]) -> Cow<'_, [u8]>) -> Option<Cow<'_, [u8]>> {
+    let items: Vec<&RawValue> = serde_json::from_slice(raw).ok()?;
     if items.iter().any(|it| !it.get().starts_with('{')) {
         return None;
     }
-    let items: Vec<Cow<'_, str>> = items.into_iter().map(|it| change(it.get())).collect();
-    Some(Cow::Owned(format!("[{}]", items.join(","))))
+    let mut text = vec![b'['];
+    for (n, item) in items.into_iter().enumerate() {
+        if n > 0 {
+            text.push(b',');
+        }
+        text.extend_from_slice(&change(item.get().as_bytes()));
+    }
+    text.push(b']');
+    Some(Cow::Owned(text))
 }
 
 #[cfg(test)]
@@ -262,7 +245,7 @@ mod tests {
     #[test]
     fn only_the_first_items_of_lists() {
         let keep = |object: &str, expected: &str| {
-            assert_eq!(without_managed(object), expected);
+            assert_eq!(without_managed(object.as_bytes()), expected.as_bytes());
         };
         keep(
             r#"{"kind":"Widgets","items":[{"metadata":{"managedFields":[]}}]}"#,

@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &[]),
     ("decode", &["event"]),
     ("filter", &["event", "decode"]),
-    ("policy", &["event"]),
+    ("policy", &["event", "decode"]),
     ("rbac", &["event"]),
     ("cluster", &["rbac"]),
     ("source", &["cluster"]),

@@ -105,9 +105,9 @@ impl Requests {
         Request {
             user,
             user_number: number,
-            verb: word(record.value(self.verb)),
+            verb: record.word(self.verb),
             uri: record.text(self.uri),
-            decision: word(record.value(self.decision)),
+            decision: record.word(self.decision),
             reason: record.value(self.reason),
             code: record.value(self.code),
             time: record.stage_timestamp(),
@@ -187,23 +187,6 @@ impl Requests {
         self.users.insert(raw.into(), user.clone());
         user
     }
-}
-
-/// A text that is one of few: comparing is faster than checking.
-fn word(value: Option<Json<'_>>) -> Cow<'_, str> {
-    let Some(value) = value else { return Cow::Borrowed("") };
-    Cow::Borrowed(match value.bytes() {
-        b"\"allow\"" => "allow",
-        b"\"forbid\"" => "forbid",
-        b"\"get\"" => "get",
-        b"\"list\"" => "list",
-        b"\"watch\"" => "watch",
-        b"\"create\"" => "create",
-        b"\"update\"" => "update",
-        b"\"patch\"" => "patch",
-        b"\"delete\"" => "delete",
-        _ => return value.text(),
-    })
 }
 
 fn text(value: Option<Json<'_>>) -> Cow<'_, str> {
