@@ -1,17 +1,21 @@
 //! A planned RBAC, tried on recorded requests: per subject what would break and what would open.
 
-use std::{borrow::Cow, cmp::Reverse};
+use std::{borrow::Cow, cmp::Reverse, sync::Arc};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Requests, answers::Answers, requests::Request};
+use super::{
+    Requests,
+    answers::{Answers, MAX_KINDS, set_key},
+    requests::Request,
+};
 use crate::{
     analysis::Analysis,
     decode::{Projection, Record},
-    event::{Attributes, Target},
+    event::{Attributes, Target, User},
     rbac::{Grant, MASTERS, Snapshot, Subject, is_master, subject::Kind},
     report::{Cell, Column, Report, Table},
 };
@@ -98,13 +102,29 @@ pub enum Against<'s> {
 /// Judges each request twice and counts where the answers differ.
 #[derive(Debug, Clone)]
 pub struct Evaluation<'s> {
-    answers: Answers<'s, bool>,
-    /// `None` for what was decided then.
-    others: Option<Answers<'s, bool>>,
+    snapshot: &'s Snapshot,
+    against: Against<'s>,
     requests: Requests,
+    /// By what [`set_key`] says: few kinds make up most of a log, and each is judged once.
+    kinds: HashMap<Vec<u8>, Tally, RandomState>,
+    key: Vec<u8>,
+    /// The kinds put together, once there are too many of them and at the end.
     subjects: HashMap<String, Counts, RandomState>,
-    /// Put together anew for each request that changes.
-    key: String,
+}
+
+/// The requests of one kind.
+#[derive(Debug, Clone)]
+struct Tally {
+    user: Arc<User<'static>>,
+    what: What,
+    /// By the RBAC that is tried, and by the other; `None` if the object's name decides, or the log.
+    now: Option<bool>,
+    before: Option<bool>,
+    requests: u64,
+    allowed: u64,
+    elsewhere: u64,
+    breaks: Changed,
+    opens: Changed,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -112,22 +132,19 @@ struct Counts {
     requests: u64,
     allowed: u64,
     elsewhere: u64,
-    /// By the text of what changes.
-    changes: HashMap<String, Changed, RandomState>,
+    changes: HashMap<(Change, What), Changed, RandomState>,
 }
 
-/// What changes: the requests are told by kind, not one by one.
+/// What is done: requests are told by kind, not one by one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct What {
-    change: Change,
     verb: String,
     target: String,
     namespace: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Changed {
-    what: What,
     requests: u64,
     /// The smallest URI, so that it does not depend on the order.
     example: String,
@@ -189,16 +206,70 @@ impl<'s> Evaluation<'s> {
         against: Against<'s>,
         projection: &mut Projection,
     ) -> Evaluation<'s> {
-        let others = match against {
-            Against::Recorded => None,
-            Against::Snapshot(it) => Some(Answers::new(it, Snapshot::allows)),
-        };
         Evaluation {
-            answers: Answers::new(snapshot, Snapshot::allows),
-            others,
+            snapshot,
+            against,
             requests: Requests::new(projection),
+            kinds: HashMap::default(),
+            key: Vec::new(),
             subjects: HashMap::default(),
-            key: String::new(),
+        }
+    }
+
+    fn put_together(&mut self) {
+        for (_, tally) in self.kinds.drain() {
+            let counts = self.subjects.entry_ref(&*tally.user.username).or_default();
+            counts.requests += tally.requests;
+            counts.allowed += tally.allowed;
+            counts.elsewhere += tally.elsewhere;
+            for (change, changed) in [(Change::Breaks, tally.breaks), (Change::Opens, tally.opens)]
+            {
+                if changed.requests > 0 {
+                    let key = (change, tally.what.clone());
+                    counts.changes.entry(key).or_default().merge(changed);
+                }
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn new(
+        snapshot: &Snapshot,
+        against: Against<'_>,
+        request: &Request<'_>,
+        attributes: &Attributes<'_>,
+    ) -> Tally {
+        let fixed = |snapshot: &Snapshot| {
+            (!snapshot.looks_at_name(attributes)).then(|| snapshot.allows(attributes))
+        };
+        Tally {
+            user: request.user.clone(),
+            what: What::of(attributes),
+            now: fixed(snapshot),
+            before: match against {
+                Against::Recorded => None,
+                Against::Snapshot(it) => fixed(it),
+            },
+            requests: 0,
+            allowed: 0,
+            elsewhere: 0,
+            breaks: Changed::default(),
+            opens: Changed::default(),
+        }
+    }
+}
+
+impl What {
+    fn of(attributes: &Attributes<'_>) -> What {
+        let namespace = match &attributes.target {
+            Target::Resource(it) => Some(it.namespace.to_string()),
+            Target::Path(_) => None,
+        };
+        What {
+            verb: attributes.verb.to_owned(),
+            target: resource_name(&attributes.target),
+            namespace: namespace.filter(|it| !it.is_empty()),
         }
     }
 }
@@ -220,27 +291,6 @@ pub fn resource_name(target: &Target<'_>) -> String {
     }
 }
 
-/// Tells changes apart.
-fn set_key(key: &mut String, change: Change, attributes: &Attributes<'_>) {
-    key.clear();
-    let parts: [&str; 4] = match &attributes.target {
-        Target::Path(path) => [path, "", "", ""],
-        Target::Resource(it) => [&it.resource, &it.subresource, &it.api_group, &it.namespace],
-    };
-    for part in [change.as_str(), attributes.verb].iter().chain(&parts) {
-        key.push_str(part);
-        key.push('\0');
-    }
-}
-
-/// Empty where there is none.
-fn namespace<'t>(target: &'t Target<'_>) -> &'t str {
-    match target {
-        Target::Resource(it) => &it.namespace,
-        Target::Path(_) => "",
-    }
-}
-
 impl Analysis for Evaluation<'_> {
     type Report = RbacEvaluation;
 
@@ -250,62 +300,50 @@ impl Analysis for Evaluation<'_> {
         }
         let request = self.requests.read(record);
         let attributes = request.attributes();
-        let now = self.answers.get(&request, &attributes);
-        let before = match (&mut self.others, &*request.decision) {
-            (Some(it), _) => it.get(&request, &attributes),
-            (None, "allow") => true,
-            (None, "forbid") => false,
+        if self.kinds.len() >= MAX_KINDS {
+            self.put_together();
+        }
+        set_key(&mut self.key, &request, &attributes.target);
+        let (snapshot, against) = (self.snapshot, self.against);
+        let tally = self
+            .kinds
+            .entry_ref(self.key.as_slice())
+            .or_insert_with(|| Tally::new(snapshot, against, &request, &attributes));
+        let now = tally.now.unwrap_or_else(|| snapshot.allows(&attributes));
+        let before = match (against, &*request.decision) {
+            (Against::Snapshot(it), _) => tally.before.unwrap_or_else(|| it.allows(&attributes)),
+            (Against::Recorded, "allow") => true,
+            (Against::Recorded, "forbid") => false,
             // Nobody decided, or nobody wrote it down.
-            (None, _) => now,
+            (Against::Recorded, _) => now,
         };
-        let counts = self.subjects.entry_ref(&*request.user.username).or_default();
-        counts.requests += 1;
-        counts.allowed += u64::from(now);
+        tally.requests += 1;
+        tally.allowed += u64::from(now);
         if !now && request.is_allowed_elsewhere() {
-            counts.elsewhere += 1;
-            return;
-        }
-        if before == now {
-            return;
-        }
-        let change = if before { Change::Breaks } else { Change::Opens };
-        // The key is looked up as text: what changes, changes again and again.
-        set_key(&mut self.key, change, &attributes);
-        match counts.changes.get_mut(&self.key) {
-            Some(changed) => changed.add(1, &request.uri),
-            None => {
-                let what = What {
-                    change,
-                    verb: request.verb.to_string(),
-                    target: resource_name(&attributes.target),
-                    namespace: Some(namespace(&attributes.target))
-                        .filter(|it| !it.is_empty())
-                        .map(str::to_owned),
-                };
-                let changed = Changed { requests: 1, example: request.uri.to_string(), what };
-                counts.changes.insert(self.key.clone(), changed);
-            }
+            tally.elsewhere += 1;
+        } else if before && !now {
+            tally.breaks.add(&request.uri);
+        } else if now && !before {
+            tally.opens.add(&request.uri);
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, mut other: Self) {
+        self.put_together();
+        other.put_together();
         for (name, its) in other.subjects {
             let mine = self.subjects.entry(name).or_default();
             mine.requests += its.requests;
             mine.allowed += its.allowed;
             mine.elsewhere += its.elsewhere;
             for (key, changed) in its.changes {
-                match mine.changes.get_mut(&key) {
-                    Some(it) => it.add(changed.requests, &changed.example),
-                    None => {
-                        mine.changes.insert(key, changed);
-                    }
-                }
+                mine.changes.entry(key).or_default().merge(changed);
             }
         }
     }
 
-    fn finish(self) -> RbacEvaluation {
+    fn finish(mut self) -> RbacEvaluation {
+        self.put_together();
         let mut items: Vec<_> =
             self.subjects.into_iter().map(|(name, it)| changes(&name, it)).collect();
         // Who would be hurt most comes first.
@@ -317,25 +355,31 @@ impl Analysis for Evaluation<'_> {
 }
 
 impl Changed {
-    fn add(&mut self, requests: u64, uri: &str) {
-        self.requests += requests;
-        if *uri < *self.example {
+    fn add(&mut self, uri: &str) {
+        if self.requests == 0 || *uri < *self.example {
             self.example = uri.to_owned();
         }
+        self.requests += 1;
+    }
+
+    fn merge(&mut self, other: Changed) {
+        if self.requests == 0 || other.example < self.example {
+            self.example = other.example;
+        }
+        self.requests += other.requests;
     }
 }
 
 fn changes(name: &str, counts: Counts) -> SubjectChanges {
-    let all = counts.changes.into_values().map(|it| (it.what.clone(), it));
-    let mut all: Vec<(What, Changed)> = all.collect();
-    all.sort_by(|(a, its), (b, others)| {
-        let key = (a.change, Reverse(its.requests), a, &its.example);
-        key.cmp(&(b.change, Reverse(others.requests), b, &others.example))
+    let mut all: Vec<_> = counts.changes.into_iter().collect();
+    all.sort_by(|((change, what), its), ((other, others_what), others)| {
+        let key = (change, Reverse(its.requests), what);
+        key.cmp(&(other, Reverse(others.requests), others_what))
     });
     let changes: Vec<ChangedRequests> = all
         .into_iter()
-        .map(|(what, changed)| ChangedRequests {
-            change: what.change,
+        .map(|((change, what), changed)| ChangedRequests {
+            change,
             verb: what.verb,
             resource: what.target,
             namespace: what.namespace,
