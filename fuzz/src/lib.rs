@@ -2,7 +2,7 @@
 //! functions, and so does `tests/it/corpus.rs` with every input that a run was seeded with or found.
 
 use kubectl_audit::{
-    decode::{Projection, Reader, Record, strict, unwrap},
+    decode::{self, Projection, Reader, Record, strict, unwrap},
     event::{Attributes, Key, Target, Timestamp, User, uri},
     filter::{self, Filter, Window},
     policy::{
@@ -53,6 +53,19 @@ pub fn readers(line: &[u8]) {
         assert_eq!(fast_head, slow_head);
         assert_eq!(fast, slow);
     }
+    taken_apart(line);
+}
+
+/// Where any reader of JSON sees an object, its fields put together again are the same object.
+fn taken_apart(line: &[u8]) {
+    let all = decode::fields(line);
+    let Ok(object) = serde_json::from_slice::<serde_json::Map<_, _>>(line) else { return };
+    let parts = all.expect("it is an object").into_iter().map(|(key, value)| {
+        let key = serde_json::Value::from(key);
+        format!("{key}:{}", str::from_utf8(value).expect("the line is text"))
+    });
+    let again = format!("{{{}}}", parts.collect::<Vec<_>>().join(","));
+    assert_eq!(serde_json::from_str::<serde_json::Map<_, _>>(&again).ok(), Some(object));
 }
 
 /// Filters, keys, times: read or refused, whatever the text.
