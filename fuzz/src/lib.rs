@@ -56,7 +56,8 @@ pub fn readers(line: &[u8]) {
     taken_apart(line);
 }
 
-/// Where any reader of JSON sees an object, its fields put together again are the same object.
+/// Where any reader of JSON sees an object, its fields put together again are the same object, and without
+/// bodies it is one still.
 fn taken_apart(line: &[u8]) {
     let all = decode::fields(line);
     let Ok(object) = serde_json::from_slice::<serde_json::Map<_, _>>(line) else { return };
@@ -66,6 +67,10 @@ fn taken_apart(line: &[u8]) {
     });
     let again = format!("{{{}}}", parts.collect::<Vec<_>>().join(","));
     assert_eq!(serde_json::from_str::<serde_json::Map<_, _>>(&again).ok(), Some(object));
+    if let Some(bodies) = decode::bodies(line) {
+        let less = [&line[..bodies.start], &line[bodies.end..]].concat();
+        assert!(serde_json::from_slice::<serde_json::Map<_, _>>(&less).is_ok());
+    }
 }
 
 /// Filters, keys, times: read or refused, whatever the text.

@@ -1,7 +1,8 @@
 //! The fields of an object, to leave some out: their values are passed over, not taken apart.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
+use memchr::memmem;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
@@ -29,18 +30,72 @@ fn usual(object: &[u8]) -> Option<Fields<'_>> {
     let mut fields = Vec::with_capacity(20);
     let mut rest = object.strip_prefix(b"{")?;
     loop {
-        rest = rest.strip_prefix(b"\"")?;
-        let length = rest.iter().position(|it| !it.is_ascii_alphanumeric())?;
-        let key = str::from_utf8(&rest[..length]).ok()?;
-        rest = rest[length..].strip_prefix(b"\":")?;
-        let (value, after) = rest.split_at(value_end(rest)?);
-        fields.push((Cow::Borrowed(key), value));
+        let (key, value) = usual_key(rest)?;
+        let (value, after) = value.split_at(value_end(value)?);
+        fields.push((Cow::Borrowed(str::from_utf8(key).ok()?), value));
         match after {
             b"}" => return Some(fields),
             [b',', after @ ..] => rest = after,
             _ => return None,
         }
     }
+}
+
+/// The key that stands here, and everything behind its colon.
+fn usual_key(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = rest.strip_prefix(b"\"")?;
+    let length = rest.iter().position(|it| !it.is_ascii_alphanumeric())?;
+    Some((&rest[..length], rest[length..].strip_prefix(b"\":")?))
+}
+
+/// What the API server writes before the bodies of an event, and behind them, in its order.
+///
+/// Source: `staging/src/k8s.io/apiserver/pkg/apis/audit/v1/types.go`.
+const BEFORE: [&[u8]; 14] = [
+    b"kind",
+    b"apiVersion",
+    b"level",
+    b"auditID",
+    b"stage",
+    b"requestURI",
+    b"verb",
+    b"user",
+    b"impersonatedUser",
+    b"authenticationMetadata",
+    b"sourceIPs",
+    b"userAgent",
+    b"objectRef",
+    b"responseStatus",
+];
+const BEHIND: [&[u8]; 3] = [b"requestReceivedTimestamp", b"stageTimestamp", b"annotations"];
+const LAST: &[u8] = b"},\"requestReceivedTimestamp\":\"";
+
+/// Where the bodies are in an event as the API server writes it: from the comma before the first to the
+/// one behind the last. `None` if there are none, or if anything is written in another way.
+///
+/// They are not walked through. In valid JSON [`LAST`] cannot be inside a string, since its quotes are
+/// not escaped; and it is one level deep, since the object ends with the line from there.
+pub fn bodies(event: &[u8]) -> Option<Range<usize>> {
+    let mut order = BEFORE.iter();
+    let mut rest = event.strip_prefix(b"{")?;
+    let start = loop {
+        let (key, value) = usual_key(rest)?;
+        if matches!(key, b"requestObject" | b"responseObject") {
+            break event.len() - rest.len() - 1;
+        }
+        order.find(|it| **it == key)?;
+        rest = value[value_end(value)?..].strip_prefix(b",")?;
+    };
+    let end = start + memmem::rfind(&event[start..], LAST)? + 1;
+    let mut order = BEHIND.iter();
+    let mut rest = &event[end..];
+    while rest != b"}" {
+        let (key, value) = usual_key(rest.strip_prefix(b",")?)?;
+        order.find(|it| **it == key)?;
+        rest = &value[value_end(value)?..];
+    }
+    // Before the bodies comes what every event has.
+    (start > 1).then_some(start..end)
 }
 
 /// Where the value ends that begins here.
@@ -137,6 +192,41 @@ mod tests {
         ] {
             check(it, None);
         }
+    }
+
+    #[track_caller]
+    fn check_bodies(event: &str, expected: Option<&str>) {
+        assert_eq!(bodies(event.as_bytes()).map(|it| &event[it]), expected, "{event}");
+    }
+
+    #[test]
+    fn bodies_of_events() {
+        let event = |bodies: &str| {
+            format!(
+                r#"{{"kind":"Event","level":"Request","user":{{"username":"u"}},"objectRef":{{}}{bodies},"requestReceivedTimestamp":"t","stageTimestamp":"t","annotations":{{"a":"}}"}}}}"#
+            )
+        };
+        for it in [
+            r#","requestObject":{"a":[1]}"#,
+            r#","requestObject":{"a":1},"responseObject":{"b":"}"}"#,
+            r#","responseObject":{"x":{},"requestReceivedTimestamp":"t"}"#,
+            r#","requestObject": {}"#,
+        ] {
+            check_bodies(&event(it), Some(it));
+        }
+        for it in [
+            "",
+            r#","cluster":"c","requestObject":{}"#,
+            r#","requestObject":{},"cluster":"c""#,
+            r#","verb":"get","requestObject":{}"#,
+            r#","requestObject":null"#,
+        ] {
+            check_bodies(&event(it), None);
+        }
+        let swapped = event(r#","requestObject":{}"#).replace("stageTimestamp", "verb");
+        check_bodies(&swapped, None);
+        check_bodies(r#"{"requestObject":{},"requestReceivedTimestamp":"t"}"#, None);
+        check_bodies("", None);
     }
 
     fn values() -> impl Strategy<Value = Value> {

@@ -16,7 +16,7 @@ pub mod strict;
 pub mod unwrap;
 mod users;
 
-pub use fields::{Fields, fields};
+pub use fields::{Fields, bodies, fields};
 
 /// The keys that a filter and an analysis want of every line, each once.
 #[derive(Debug, Clone, Default)]

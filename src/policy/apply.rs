@@ -4,11 +4,12 @@
 
 use std::borrow::Cow;
 
+use memchr::{memmem, memrchr};
 use serde_json::value::RawValue;
 
 use super::AuditConfig;
 use crate::{
-    decode::fields,
+    decode::{bodies, fields},
     event::{Level, Stage},
 };
 
@@ -32,11 +33,16 @@ pub fn apply<'l>(
     // Without a body there are none.
     let has_managed = config.omit_managed_fields
         && level > Level::Metadata
-        && memchr::memmem::find(line, b"\"managedFields\"").is_some();
+        && memmem::find(line, b"\"managedFields\"").is_some();
     if !is_lowered && !has_managed {
         return Ok(Some(Cow::Borrowed(line)));
     }
     let least = level.min(config.level);
+    if least < Level::Request
+        && let Some(cut) = without_bodies(line, level, least)
+    {
+        return Ok(Some(Cow::Owned(cut)));
+    }
     let level = format!("\"{}\"", least.as_str());
     let kept = fields(line)?.into_iter().filter_map(|(key, value)| {
         let value = match &*key {
@@ -54,12 +60,33 @@ pub fn apply<'l>(
     Ok(Some(Cow::Owned(object(kept))))
 }
 
+/// The line of an event as the API server writes it, cut. `None` if it has to be taken apart.
+fn without_bodies(line: &[u8], level: Level, least: Level) -> Option<Vec<u8>> {
+    let bodies = bodies(line)?;
+    let (head, tail) = (&line[..bodies.start], &line[bodies.end..]);
+    if memmem::find(tail, b"patch.webhook").is_some() {
+        return None;
+    }
+    let written = format!("\"level\":\"{}\"", level.as_str());
+    // Not deeper: only the outermost brace is before it.
+    let at = memmem::find(head, written.as_bytes())?;
+    if memrchr(b'{', &head[..at]) != Some(0) {
+        return None;
+    }
+    let mut cut = Vec::with_capacity(head.len() + tail.len());
+    cut.extend_from_slice(&head[..at]);
+    cut.extend_from_slice(format!("\"level\":\"{}\"", least.as_str()).as_bytes());
+    cut.extend_from_slice(&head[at + written.len()..]);
+    cut.extend_from_slice(tail);
+    Some(cut)
+}
+
 /// Annotations without the patches of mutating webhooks: the only ones that need level Request.
 ///
 /// Source: `pkg/admission/plugin/webhook/mutating/dispatcher.go`.
 fn without_patches(raw: &[u8]) -> Cow<'_, [u8]> {
     const PATCH: &str = "patch.webhook.admission.k8s.io/";
-    if memchr::memmem::find(raw, b"patch.webhook").is_none() {
+    if memmem::find(raw, b"patch.webhook").is_none() {
         return Cow::Borrowed(raw);
     }
     without(raw, |key| key.starts_with(PATCH))
@@ -193,6 +220,24 @@ mod tests {
             FULL,
             Some(r#"{"level":"Metadata","stage":"ResponseComplete","x":1.0}"#),
         );
+    }
+    #[test]
+    fn lines_of_api_servers() {
+        let line = |level: &str, bodies: &str, annotations: &str| {
+            format!(
+                r#"{{"kind":"Event","level":"{level}","stage":"ResponseComplete","verb":"get"{bodies},"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:00.000000Z"{annotations}}}"#
+            )
+        };
+        let bodies = r#","requestObject":{"level":"Request"},"responseObject":{"b":1}"#;
+        let patch = r#","annotations":{"patch.webhook.admission.k8s.io/round_0_index_0":"{}"}"#;
+        for (annotations, left) in [("", ""), (patch, r#","annotations":{}"#)] {
+            let (full, less) =
+                (line("RequestResponse", bodies, annotations), line("Metadata", "", left));
+            check(Level::Metadata, false, "get", &full, Some(&less));
+        }
+        let odd = line("Request", bodies, "").replace(r#""Event""#, r#"{"level":"Request"}"#);
+        let less = line("Metadata", "", "").replace(r#""Event""#, r#"{"level":"Request"}"#);
+        check(Level::Metadata, false, "get", &odd, Some(&less));
     }
     #[test]
     fn nothing_is_invented() {
