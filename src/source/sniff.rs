@@ -140,10 +140,11 @@ fn has_shape(text: &[u8]) -> bool {
 }
 
 /// Whether a JSON key (or the start of a value), also one within a JSON string, is exactly this word.
+/// In a string, .NET and others write a quote as `\u0022`.
 fn has_key(text: &[u8], word: &str) -> bool {
     memmem::find_iter(text, word).any(|at| {
         let after = &text[at + word.len()..];
-        let is_start = at > 0 && text[at - 1] == b'"';
+        let is_start = [&b"\""[..], b"\\u0022"].iter().any(|it| text[..at].ends_with(it));
         is_start && (word.ends_with('.') || matches!(after.first(), Some(b'"' | b'\\')))
     })
 }
@@ -183,6 +184,8 @@ mod tests {
                 .to_string(),
             Look::AuditLog,
         );
+        let wrapped = serde_json::json!({ "log": EVENT }).to_string();
+        check(&wrapped.replace("\\\"", "\\u0022"), Look::AuditLog);
         check(r#"2026-11-22T10:11:12.1Z AUDIT: id="1" stage="Panic" ip="::1""#, Look::AuditLog);
         check(r#"{"awslogs":{"data":"H4sI"}}"#, Look::AuditLog);
         check(
