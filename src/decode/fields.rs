@@ -71,7 +71,8 @@ const BEHIND: [&[u8]; 3] = [b"requestReceivedTimestamp", b"stageTimestamp", b"an
 const LAST: &[u8] = b"},\"requestReceivedTimestamp\":\"";
 
 /// Where the bodies are in an event as the API server writes it: from the comma before the first to the
-/// one behind the last. `None` if there are none, or if anything is written in another way.
+/// one behind the last. `None` if there are none, or if anything else is written in another way: what
+/// stands between the first body and the times is taken for bodies.
 ///
 /// They are not walked through. In valid JSON [`LAST`] cannot be inside a string, since its quotes are
 /// not escaped; and it is one level deep, since the object ends with the line from there.
