@@ -5,7 +5,10 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -13,6 +16,10 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65534;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-audit");
 
 /// The first lines of the example, 20 of them.
 fn lines() -> Vec<String> {
@@ -45,7 +52,10 @@ struct Said {
 
 /// Counts events of what is at `path` in `folder`.
 fn count(folder: &Path, path: &str, flags: &[&str]) -> Said {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_kubectl-audit"));
+    count_by(Command::new(PROGRAM), folder, path, flags)
+}
+
+fn count_by(mut program: Command, folder: &Path, path: &str, flags: &[&str]) -> Said {
     program.current_dir(folder).args(["stats", "--events", "-o", "json"]).args(flags).arg(path);
     let start = Instant::now();
     let out = program.output().unwrap();
@@ -110,16 +120,25 @@ fn no_permission() {
     let path = folder.path().join("audit.log");
     fs::write(&path, lines().concat()).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-    // Root may read everything.
-    if fs::File::open(&path).is_err() {
-        let said = count(folder.path(), "audit.log", &[]);
-        assert_eq!(said.status, 2);
-        assert!(
-            said.text.contains("hint: API servers write audit logs for root only"),
-            "{}",
-            said.text
-        );
+    let readable = folder.path().join("other.log");
+    fs::write(&readable, lines().concat()).unwrap();
+    let mut program = Command::new(PROGRAM);
+    // Root may read everything: then nobody runs a copy, since the way to the program may be closed.
+    if fs::File::open(&path).is_ok() {
+        for (of, mode) in [(folder.path(), 0o755), (&readable, 0o644)] {
+            fs::set_permissions(of, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let copy = folder.path().join("kubectl-audit");
+        // By another process: a program that this one has open for writing cannot be run, and a test
+        // beside this one may just be forking.
+        assert!(Command::new("cp").args([Path::new(PROGRAM), &copy]).status().unwrap().success());
+        program = Command::new(copy);
+        program.uid(NOBODY).gid(NOBODY);
     }
+    let said = count_by(program, folder.path(), "audit.log", &["other.log"]);
+    assert_eq!((said.events, said.status), (20, 2), "{}", said.text);
+    let hint = "hint: API servers write audit logs for root only";
+    assert!(said.text.contains("audit.log") && said.text.contains(hint), "{}", said.text);
 }
 
 #[test]
