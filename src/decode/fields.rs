@@ -74,7 +74,7 @@ const LAST: &[u8] = b"},\"requestReceivedTimestamp\":\"";
 /// one behind the last. `None` if there are none, or if anything else is written in another way: what
 /// stands between the first body and the times is taken for bodies.
 ///
-/// They are not walked through. In valid JSON [`LAST`] cannot be inside a string, since its quotes are
+/// They are not walked through. In valid JSON `LAST` cannot be inside a string, since its quotes are
 /// not escaped; and it is one level deep, since the object ends with the line from there.
 pub fn bodies(event: &[u8]) -> Option<Range<usize>> {
     let mut order = BEFORE.iter();
