@@ -43,8 +43,12 @@ pub fn lines(input: &InputSummary) -> Vec<String> {
     if more > 0 {
         lines.push(format!("  and {more} more"));
     }
-    if input.events == 0 && input.skipped > 0 {
-        lines.push("hint: not one line is an audit event; is this the right file?".to_owned());
+    if input.skipped > 0 {
+        let hint = match input.events {
+            0 => "not one line is an audit event; is this the right file?",
+            _ => "all others are counted; --strict makes such a line an error",
+        };
+        lines.push(format!("hint: {hint}"));
     }
     lines
 }

@@ -2,7 +2,7 @@
 //!
 //! Safe code: the vectors are `wide`'s, which every x86-64 (SSE2) and arm64 (NEON) has.
 
-use wide::{i8x16, u8x16};
+use wide::u8x16;
 
 /// Marks of a block of 64 bytes, a bit a byte, the first byte lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +15,32 @@ pub(super) struct Marks {
     pub closes: u64,
 }
 
-/// Bits of sixteen bytes where a quote or a backslash is.
+/// The sixteen bytes from a place in a block.
 #[inline(always)]
-fn quotes_or_backslashes(bytes: &[u8; 16]) -> u32 {
-    let block = u8x16::new(*bytes);
-    (block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
+fn part<const N: usize>(block: &[u8; N], at: usize) -> u8x16 {
+    u8x16::new(*block[at..].first_chunk().expect("the place is in the block"))
+}
+
+/// Whether `bytes` begin with a `prefix` of some hundred bytes.
+#[inline(always)]
+pub(super) fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..prefix.len()) else { return false };
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let (prefix_blocks, prefix_rest) = prefix.as_chunks::<64>();
+    for (a, b) in blocks.iter().zip(prefix_blocks) {
+        let first = part(a, 0).simd_eq(part(b, 0)) & part(a, 16).simd_eq(part(b, 16));
+        let last = part(a, 32).simd_eq(part(b, 32)) & part(a, 48).simd_eq(part(b, 48));
+        if (first & last).to_bitmask() != 0xFFFF {
+            return false;
+        }
+    }
+    rest == prefix_rest
+}
+
+/// Where among sixteen bytes a quote or a backslash is.
+#[inline(always)]
+fn quotes_or_backslashes(text: u8x16) -> u8x16 {
+    text.simd_eq(u8x16::splat(b'"')) | text.simd_eq(u8x16::splat(b'\\'))
 }
 
 /// Bits of sixteen bytes where quotes, backslashes, opening and closing brackets are.
@@ -32,27 +53,59 @@ fn marks(bytes: &[u8; 16]) -> [u32; 4] {
     [is(block, b'"'), is(block, b'\\'), is(folded, b'{'), is(folded, b'}')]
 }
 
+/// Where printable ASCII is, and no backslash.
+#[inline(always)]
+fn plain(text: u8x16) -> u8x16 {
+    let clamped = text.max(u8x16::splat(0x20)).min(u8x16::splat(0x7F));
+    clamped.simd_eq(text) & !text.simd_eq(u8x16::splat(b'\\'))
+}
+
 /// Whether all bytes are printable ASCII, and none is a backslash.
 #[inline(always)]
 pub(super) fn is_plain(bytes: &[u8]) -> bool {
     let is_odd = |it: u8| !(0x20..0x80).contains(&it) || it == b'\\';
     let (blocks, rest) = bytes.as_chunks::<16>();
-    let odd_in = |block: &[u8; 16]| {
-        let text = u8x16::new(*block);
-        // Bytes from 0x80 on are negative: one comparison finds them and the control characters.
-        let odd = i8x16::new(block.map(|it| it as i8)).simd_lt(i8x16::splat(0x20));
-        odd.to_bitmask() != 0 || text.simd_eq(u8x16::splat(b'\\')).to_bitmask() != 0
-    };
-    !blocks.iter().any(odd_in) && !rest.iter().any(|it| is_odd(*it))
+    blocks.iter().all(|it| plain(u8x16::new(*it)).to_bitmask() == 0xFFFF)
+        && !rest.iter().any(|it| is_odd(*it))
 }
 
-/// Whether neither a quote nor a backslash is among these sixteen to thirty-two bytes.
+/// A string of printable ASCII without escapes: nothing in it can be wrong.
 #[inline(always)]
-pub(super) fn has_no_quote(bytes: &[u8]) -> bool {
-    let (Some(first), Some(last)) = (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) else {
-        return false;
-    };
-    quotes_or_backslashes(first) | quotes_or_backslashes(last) == 0
+pub(super) fn is_plain_string(raw: &[u8]) -> bool {
+    let [b'"', inner @ .., b'"'] = raw else { return false };
+    is_plain(inner)
+}
+
+/// Whether all these bytes, sixteen to forty-eight of them, are printable ASCII, and none is a quote or a
+/// backslash.
+#[inline(always)]
+pub(super) fn is_plain_text<const N: usize>(bytes: &[u8; N]) -> bool {
+    const { assert!(N >= 16 && N <= 48) };
+    let is_plain = |text: u8x16| plain(text) & !text.simd_eq(u8x16::splat(b'"'));
+    let mut found = is_plain(part(bytes, 0)) & is_plain(part(bytes, N - 16));
+    if N > 32 {
+        found &= is_plain(part(bytes, 16));
+    }
+    found.to_bitmask() == 0xFFFF
+}
+
+/// The closing quote of the string whose content begins at `from`, if all before it is printable ASCII
+/// and no backslash.
+#[inline(always)]
+pub(super) fn plain_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<16>()) {
+        let text = u8x16::new(*block);
+        let quotes = text.simd_eq(u8x16::splat(b'"'));
+        let mask = !(plain(text) & !quotes).to_bitmask() & 0xFFFF;
+        if mask != 0 {
+            at += mask.trailing_zeros() as usize;
+            return (bytes[at] == b'"').then_some(at);
+        }
+        at += 16;
+    }
+    // Too near to the line's end for a line as API servers write it.
+    None
 }
 
 impl Marks {
@@ -71,29 +124,31 @@ impl Marks {
     }
 }
 
-/// The first quote or backslash at or after `from`.
+/// The first quote, backslash or newline at or after `from`. In a string of JSON no newline can be: who
+/// looks for the end of one, in a text of several lines, does not leave its line.
 #[inline(always)]
 pub(super) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<16>()) {
-        let mask = quotes_or_backslashes(block);
+        let text = u8x16::new(*block);
+        let mask = (quotes_or_backslashes(text) | text.simd_eq(u8x16::splat(b'\n'))).to_bitmask();
         if mask != 0 {
             return Some(at + mask.trailing_zeros() as usize);
         }
         at += 16;
     }
     let rest = bytes.get(at..)?;
-    rest.iter().position(|it| matches!(it, b'"' | b'\\')).map(|it| at + it)
+    rest.iter().position(|it| matches!(it, b'"' | b'\\' | b'\n')).map(|it| at + it)
 }
 
-/// The closing quote of the string whose content begins at `from`.
+/// The closing quote of the string whose content begins at `from`, if it is on this line.
 #[inline(always)]
 pub(super) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = quote_or_backslash(bytes, from)?;
-    while bytes[at] == b'\\' {
+    while bytes[at] == b'\\' && *bytes.get(at + 1)? != b'\n' {
         at = quote_or_backslash(bytes, at + 2)?;
     }
-    Some(at)
+    (bytes[at] == b'"').then_some(at)
 }
 
 /// The end of a list or object, behind its closing bracket: `from` is inside it, outside of any
@@ -210,6 +265,8 @@ mod tests {
         while at < bytes.len() {
             match bytes[at] {
                 b'"' => return Some(at),
+                b'\n' => return None,
+                b'\\' if bytes.get(at + 1) == Some(&b'\n') => return None,
                 b'\\' => at += 2,
                 _ => at += 1,
             }
@@ -256,10 +313,33 @@ mod tests {
         }
 
         #[test]
+        fn plain_texts(bytes in prop::collection::vec(prop_oneof![19 => 0x20..0x7f_u8, 1 => any::<u8>()], 48)) {
+            let is_plain = |bytes: &[u8]| bytes.iter().all(|it| (0x20..0x80).contains(it) && !b"\"\\".contains(it));
+            let text: &[u8; 48] = bytes.first_chunk().expect("as long as made");
+            prop_assert_eq!(is_plain_text(text), is_plain(&bytes));
+            prop_assert_eq!(is_plain_text(text.first_chunk::<27>().expect("shorter")), is_plain(&bytes[..27]));
+            let end = bytes.iter().position(|it| !is_plain(&[*it]));
+            let expected = end.filter(|it| bytes[*it] == b'"');
+            prop_assert_eq!(plain_end(&bytes, 0), expected);
+        }
+
+        #[test]
+        fn prefixes(bytes in prop::collection::vec(any::<u8>(), 0..300), len in any::<prop::sample::Index>(), other in any::<prop::sample::Index>()) {
+            let len = len.index(bytes.len() + 1);
+            let mut prefix = bytes[..len].to_vec();
+            prop_assert!(starts_with(&bytes, &prefix));
+            prop_assert!(!starts_with(&bytes[..len], &[&prefix[..], b"x"].concat()));
+            if len > 0 {
+                prefix[other.index(len)] ^= 1;
+                prop_assert!(!starts_with(&bytes, &prefix));
+            }
+        }
+
+        #[test]
         fn marks_of_any_bytes(bytes in prop::array::uniform16(any::<u8>())) {
             let mask = |wanted: &[u8]| (0..16).filter(|at| wanted.contains(&bytes[*at])).fold(0, |mask, at| mask | 1 << at);
             prop_assert_eq!(marks(&bytes), [mask(b"\""), mask(b"\\"), mask(b"{["), mask(b"}]")]);
-            prop_assert_eq!(quotes_or_backslashes(&bytes), mask(b"\"\\"));
+            prop_assert_eq!(quotes_or_backslashes(u8x16::new(bytes)).to_bitmask(), mask(b"\"\\"));
         }
     }
 }

@@ -174,6 +174,56 @@ fn line(choice: &mut Choice) -> String {
     format!("{{{blank}{}{blank}}}", fields.join(&format!("{blank},{blank}")))
 }
 
+/// A recorded line as it stands, with fields put between two of its own, at any depth: what is unusual
+/// about it is one place. Mostly valid JSON.
+fn spliced(choice: &mut Choice) -> String {
+    let log = *choice.of(&RECORDED);
+    let lines: Vec<&str> = log.lines().collect();
+    let mut line = (*choice.of(&lines)).to_owned();
+    for _ in 0..1 + choice.below(2) {
+        let places: Vec<usize> = line.match_indices(",\"").map(|(at, _)| at).collect();
+        let at = *choice.of(&places);
+        let names = [
+            "objectRef",
+            "user",
+            "verb",
+            "stage",
+            "stageTimestamp",
+            "annotations",
+            "requestObject",
+            "x",
+        ];
+        let name = string(names[choice.below(names.len())], choice);
+        let value = match choice.below(4) {
+            0 => "{\"resource\":\"decoy\"}".to_owned(),
+            1 => "{\"objectRef\":{\"resource\":\"decoy\"},\"responseStatus\":{\"metadata\":{},\"code\":200}}".to_owned(),
+            2 => "\"2020-01-01T00:00:00.000000Z\"".to_owned(),
+            _ => value(2, choice),
+        };
+        line.insert_str(at, &format!(",{name}:{value}"));
+    }
+    line
+}
+
+/// Holds reading the first line of a text against reading that line alone.
+fn agree_first(
+    text: &[u8],
+    projection: &Projection,
+    scanner: &Scanner,
+) -> Result<(), TestCaseError> {
+    let (mut fast, mut slow) = (Vec::new(), Vec::new());
+    let Some((head, len)) = scanner.first(text, &mut fast) else { return Ok(()) };
+    let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+    prop_assert_eq!(len, end, "the line of {}", String::from_utf8_lossy(text));
+    // What nobody looked at may be broken.
+    let Ok(expected) = strict::read(&text[..len], projection, &mut slow) else { return Ok(()) };
+    prop_assert_eq!(head, expected, "head of {}", String::from_utf8_lossy(text));
+    for ((fast, slow), key) in fast.iter().zip(&slow).zip(projection.keys()) {
+        prop_assert_eq!(show(fast), show(slow), "{} of {}", key, String::from_utf8_lossy(text));
+    }
+    Ok(())
+}
+
 fn projection(choice: &mut Choice) -> Projection {
     let mut projection = Projection::default();
     for _ in 0..choice.below(6) {
@@ -195,8 +245,9 @@ fn agree(line: &[u8], projection: &Projection, scanner: &Scanner) -> Result<bool
     Ok(true)
 }
 
-fn show(found: &Found<'_>) -> Option<(usize, String)> {
-    found.raw.map(|it| (found.depth, String::from_utf8_lossy(it).into_owned()))
+fn show(found: &Found<'_>) -> Option<(usize, String, bool)> {
+    let show = |it| (found.depth, String::from_utf8_lossy(it).into_owned(), found.is_plain);
+    found.raw.map(show)
 }
 
 proptest! {
@@ -210,6 +261,42 @@ proptest! {
         let scanner = Scanner::new(&projection);
         for _ in 0..8 {
             agree(line(choice).as_bytes(), &projection, &scanner)?;
+        }
+    }
+
+    /// One thing is unusual about a usual line.
+    #[test]
+    fn on_spliced_lines(seed in any::<u64>()) {
+        let choice = &mut Choice(seed);
+        let projection = projection(choice);
+        let scanner = Scanner::new(&projection);
+        for _ in 0..8 {
+            let line = spliced(choice);
+            if strict::read(line.as_bytes(), &projection, &mut Vec::new()).is_ok() {
+                agree(line.as_bytes(), &projection, &scanner)?;
+                agree_first(line.as_bytes(), &projection, &scanner)?;
+            }
+        }
+    }
+
+    /// The first line of several is the same as that line alone, and no longer; also where a newline
+    /// stands in what would else be a string.
+    #[test]
+    fn on_first_lines(seed in any::<u64>()) {
+        let choice = &mut Choice(seed);
+        let projection = projection(choice);
+        let scanner = Scanner::new(&projection);
+        for _ in 0..8 {
+            let mut text = if choice.one_in(2) { spliced(choice) } else { line(choice) };
+            text += *choice.of(&["", "\n", "\r\n", " \n", "}\n"]);
+            text += &spliced(choice);
+            let mut text = text.into_bytes();
+            if choice.one_in(2) {
+                let at = choice.below(text.len());
+                let byte = *choice.of(b"\n\n\n\\\"}{");
+                if choice.one_in(2) { text[at] = byte } else { text.insert(at, byte) }
+            }
+            agree_first(&text, &projection, &scanner)?;
         }
     }
 
@@ -248,6 +335,46 @@ proptest! {
     }
 }
 
+/// Decoys where a leap from the user to the object would land, and nothing real behind them.
+#[test]
+fn leaps_land_on_the_object() {
+    let mut projection = Projection::default();
+    for key in ["user.username", "verb", "objectRef.resource", "objectRef.name"] {
+        projection.want(key);
+    }
+    let scanner = Scanner::new(&projection);
+    let decoy = r#"{"x":"y","objectRef":{"resource":"decoy","name":"a"},"responseStatus":{"metadata":{},"code":200}}"#;
+    let real = r#","objectRef":{"resource":"pods","name":"web"}"#;
+    for inside in [
+        "",
+        r#","x":DECOY"#,
+        r#","extra":{"a":DECOY}"#,
+        r#","x":"DECOY\"","objectRef":{"resource":"b"}"#,
+    ] {
+        for between in
+            ["", r#","x":DECOY"#, r#","objectRef":null"#, r#","objectR\u0065f":{"resource":"c"}"#]
+        {
+            for object in ["", real] {
+                for after in
+                    ["", r#","requestObject":{"a":DECOY}"#, r#","objectRef":{"resource":"d"}"#]
+                {
+                    for annotations in
+                        ["", r#","annotations":{"a":"b"}"#, r#","annotations":{"a":"b"},"x":{}"#]
+                    {
+                        let line = format!(
+                            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"86a3eba0-d077-47b7-8243-abd84eec9c4a","stage":"ResponseComplete","requestURI":"/api/v1/pods","verb":"get","user":{{"username":"ann"{inside}}}{between}{object},"responseStatus":{{"metadata":{{}},"code":200}}{after},"requestReceivedTimestamp":"2026-11-22T22:46:34.088760Z","stageTimestamp":"2026-11-22T22:46:34.090268Z"{annotations}}}"#
+                        )
+                        .replace("DECOY", decoy);
+                        let text = format!("{line}\n{line}");
+                        agree(line.as_bytes(), &projection, &scanner).expect("the readers agree");
+                        agree_first(text.as_bytes(), &projection, &scanner).expect("they agree");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// What API servers write is read fast, or the law would hold for nothing.
 #[test]
 fn recorded_lines_are_read_fast() {
@@ -260,5 +387,8 @@ fn recorded_lines_are_read_fast() {
         let is_open = line.contains(r#""user":{}"#);
         let is_fast = agree(line.as_bytes(), &projection, &scanner).expect("the readers agree");
         assert_eq!(is_fast, !is_open, "{line}");
+        let text = format!("{line}\n{line}");
+        let first = scanner.first(text.as_bytes(), &mut Vec::new());
+        assert_eq!(first.map(|it| it.1), is_fast.then_some(line.len()), "{line}");
     }
 }

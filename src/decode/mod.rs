@@ -15,6 +15,7 @@ mod scan;
 pub mod strict;
 pub mod unwrap;
 mod users;
+mod usual;
 
 pub use fields::{Fields, bodies, fields};
 
@@ -58,6 +59,8 @@ pub struct Found<'a> {
     pub raw: Option<&'a [u8]>,
     /// How many parts of the key lead there.
     pub depth: usize,
+    /// Whether it is a string of printable ASCII without escapes.
+    pub is_plain: bool,
 }
 
 /// What every event has, whatever is asked.
@@ -148,9 +151,18 @@ impl<'a> Record<'a> {
         self.value(slot).map(Json::word).unwrap_or_default()
     }
 
+    /// The text of a projected key that was found to be a string without escapes.
+    #[inline]
+    pub fn plain_text(&self, slot: Slot) -> Option<&'a [u8]> {
+        match self.found[slot.0] {
+            Found { raw: Some([b'"', text @ .., b'"']), is_plain: true, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// Everything a projected key leads to.
     pub fn values(&self, slot: Slot) -> Values<'a> {
-        let Found { raw: Some(raw), depth } = self.found[slot.0] else { return Values::None };
+        let Found { raw: Some(raw), depth, .. } = self.found[slot.0] else { return Values::None };
         let parts = self.projection.keys[slot.0].parts();
         let json = Json::new(raw);
         if depth == parts.len() {
@@ -229,6 +241,13 @@ impl<'p> Reader<'p> {
             Some(head) => Ok(head),
             None => strict::read(line, self.projection, found),
         }
+    }
+
+    /// Reads the first line of `text` if it is one as API servers write it, without looking for its end
+    /// before: its head and its length, without the newline. Any other line is to be cut off and
+    /// [`read`](Reader::read).
+    pub fn first<'a>(&self, text: &'a [u8], found: &mut Vec<Found<'a>>) -> Option<(Head, usize)> {
+        self.scanner.as_ref()?.first(text, found)
     }
 }
 

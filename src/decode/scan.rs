@@ -6,10 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::{
-    Found, Head, Projection, bits,
-    users::{KnownUser, Users},
-};
+use super::{Found, Head, Projection, bits, users::Memory};
 use crate::event::{Level, Part, Stage, Timestamp};
 
 /// The fields of an event in the order the API server writes them. An index into this is a field.
@@ -36,29 +33,24 @@ const FIELDS: [&str; 19] = [
     "stageTimestamp",
     "annotations",
 ];
-const KIND: usize = 0;
-const API_VERSION: usize = 1;
-const LEVEL: usize = 2;
-const AUDIT_ID: usize = 3;
-const STAGE: usize = 4;
-const REQUEST_URI: usize = 5;
-const VERB: usize = 6;
-const USER: usize = 7;
-const SOURCE_IPS: usize = 10;
-const USER_AGENT: usize = 11;
-const OBJECT_REF: usize = 12;
-const RESPONSE_STATUS: usize = 13;
-const REQUEST_OBJECT: usize = 14;
+pub(super) const KIND: usize = 0;
+pub(super) const API_VERSION: usize = 1;
+pub(super) const LEVEL: usize = 2;
+pub(super) const AUDIT_ID: usize = 3;
+pub(super) const STAGE: usize = 4;
+pub(super) const REQUEST_URI: usize = 5;
+pub(super) const VERB: usize = 6;
+pub(super) const USER: usize = 7;
+pub(super) const IMPERSONATED_USER: usize = 8;
+pub(super) const SOURCE_IPS: usize = 10;
+pub(super) const USER_AGENT: usize = 11;
+pub(super) const OBJECT_REF: usize = 12;
+pub(super) const RESPONSE_STATUS: usize = 13;
+pub(super) const REQUEST_OBJECT: usize = 14;
 const RESPONSE_OBJECT: usize = 15;
-const RECEIVED: usize = 16;
-const STAGE_TIMESTAMP: usize = 17;
-const ANNOTATIONS: usize = 18;
-
-/// How many bytes a time has as API servers write it: `2026-11-22T10:11:12.123456Z`.
-const USUAL_TIME: usize = 27;
-
-/// How API servers start every line of a log.
-const START: &[u8] = b"{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",";
+pub(super) const RECEIVED: usize = 16;
+pub(super) const STAGE_TIMESTAMP: usize = 17;
+pub(super) const ANNOTATIONS: usize = 18;
 
 /// How many bytes the name of this field takes in a line with quotes and colon, if `line` goes on
 /// with it. Written out, so that each comparison is of a known length.
@@ -94,14 +86,14 @@ fn written(field: usize, line: &[u8]) -> Option<usize> {
 
 /// What of an object's field is wanted.
 #[derive(Debug, Clone, Default)]
-struct Node {
+pub(super) struct Node {
     name: Box<[u8]>,
     /// Names on the way here, this one included.
-    depth: usize,
+    pub depth: usize,
     /// The key that ends here.
-    slot: Option<usize>,
+    pub slot: Option<usize>,
     /// Keys that go on from here: a list takes them all.
-    through: Vec<usize>,
+    pub through: Vec<usize>,
     children: Vec<Node>,
 }
 
@@ -116,9 +108,16 @@ pub(super) struct Scanner {
     n_slots: usize,
     /// More names in one object than the walk has bits for: every line is handed over.
     is_too_wide: bool,
+    /// Bits of the fields that are wanted from the timestamps on.
+    pub tail: u32,
     /// Whether a field up to the stage is wanted.
-    wants_of_start: bool,
-    users: RefCell<Users>,
+    pub wants_of_start: bool,
+    /// Whether nothing that may stand between the user's name and the object is wanted, were a line in
+    /// another order, too. Of what ends a line the last counts.
+    pub may_leap: bool,
+    /// Whether source IPs or user agent are wanted.
+    pub wants_of_client: bool,
+    memory: RefCell<Memory>,
 }
 
 /// The bits for the names wanted of one object.
@@ -137,15 +136,18 @@ impl Scanner {
             required: 1 << KIND | 1 << API_VERSION | 1 << LEVEL | 1 << STAGE,
             n_slots: projection.keys().len(),
             is_too_wide,
+            tail: 0,
             wants_of_start: false,
-            users: RefCell::default(),
+            may_leap: false,
+            wants_of_client: false,
+            memory: RefCell::default(),
         };
         for node in root.children {
             match FIELDS.iter().position(|it| it.as_bytes() == &*node.name) {
                 Some(field) => {
-                    if field < RECEIVED {
-                        scanner.required |= 1 << field;
-                    }
+                    let bits =
+                        if field < RECEIVED { &mut scanner.required } else { &mut scanner.tail };
+                    *bits |= 1 << field;
                     scanner.fields[field] = Some(Box::new(node));
                 }
                 // Who knows where it stands: the whole line is walked.
@@ -156,7 +158,30 @@ impl Scanner {
             }
         }
         scanner.wants_of_start = scanner.fields[..=STAGE].iter().any(Option::is_some);
+        let is_unwanted = |field: usize| field == OBJECT_REF || scanner.node(field).is_none();
+        scanner.may_leap = scanner.others.is_empty()
+            && (USER + 1..RECEIVED).all(is_unwanted)
+            && scanner.node(USER).is_none_or(|it| it.only(b"username").is_some());
+        scanner.wants_of_client = scanner.node(SOURCE_IPS).or(scanner.node(USER_AGENT)).is_some();
         scanner
+    }
+
+    /// What is wanted of a field of `FIELDS`.
+    #[inline(always)]
+    pub(super) fn node(&self, field: usize) -> Option<&Node> {
+        self.fields[field].as_deref()
+    }
+
+    /// What is wanted of the object's resource, if nothing else of the object is.
+    #[inline(always)]
+    pub(super) fn resource(&self) -> Option<&Node> {
+        self.node(OBJECT_REF)?.only(b"resource")
+    }
+
+    /// What is wanted of the user's name.
+    #[inline(always)]
+    pub(super) fn username(&self) -> Option<&Node> {
+        self.node(USER)?.only(b"username")
     }
 
     /// Reads a line; `None` hands it over to the strict reader.
@@ -164,34 +189,75 @@ impl Scanner {
         if self.is_too_wide {
             return None;
         }
+        self.with(line, found, |line| {
+            let place = line.usual_start(self, true)?;
+            line.walk(self, place)
+        })
+    }
+
+    /// Reads the first line of a text without looking for its end before, if it is a usual one; gives its
+    /// length, too.
+    pub(super) fn first<'a>(
+        &self,
+        text: &'a [u8],
+        found: &mut Vec<Found<'a>>,
+    ) -> Option<(Head, usize)> {
+        if self.is_too_wide {
+            return None;
+        }
+        self.with(text, found, |line| {
+            line.is_open = true;
+            let place = line.usual_start(self, true).filter(|it| it.at > 1)?;
+            if line.is_open && self.has_all(&place) && place.guess == RECEIVED {
+                let end = line.usual_end(self, place.at)?;
+                let ends_line = matches!(text.get(end), None | Some(b'\n'));
+                return Some((line.head().filter(|_| ends_line)?, end));
+            }
+            line.close(place.at);
+            let len = line.bytes.len();
+            Some((line.walk(self, place)?, len))
+        })
+    }
+
+    /// Whether all has been seen that is wanted of the start of a line.
+    #[inline(always)]
+    fn has_all(&self, place: &Place) -> bool {
+        self.required & !place.seen == 0
+    }
+
+    /// Reads with a fresh line.
+    #[inline(always)]
+    fn with<'a, R>(
+        &self,
+        bytes: &'a [u8],
+        found: &mut Vec<Found<'a>>,
+        read: impl FnOnce(&mut Line<'a, '_>) -> Option<R>,
+    ) -> Option<R> {
         found.clear();
         found.resize(self.n_slots, Found::default());
-        let mut line = Line {
-            bytes: line,
+        read(&mut Line {
+            bytes,
+            is_open: false,
             found,
             level: None,
             stage: None,
             stage_timestamp: None,
             has_user: false,
-        };
-        line.walk(self)?;
-        let stage = line.stage?;
-        let ends_request = match stage {
-            Stage::ResponseComplete | Stage::Panic => true,
-            Stage::RequestReceived => false,
-            Stage::ResponseStarted if line.has_user => false,
-            Stage::ResponseStarted => return None,
-        };
-        Some(Head {
-            level: line.level?,
-            stage,
-            ends_request,
-            stage_timestamp: line.stage_timestamp,
+            memory: &mut self.memory.borrow_mut(),
         })
     }
 }
 
 impl Node {
+    /// What is wanted of this field, if nothing else of the object is.
+    #[inline(always)]
+    fn only(&self, name: &[u8]) -> Option<&Node> {
+        match &*self.children {
+            [only] if self.slot.is_none() && *only.name == *name => Some(only),
+            _ => None,
+        }
+    }
+
     fn is_too_wide(&self) -> bool {
         self.children.len() > MAX_NAMES || self.children.iter().any(Node::is_too_wide)
     }
@@ -221,26 +287,57 @@ impl Node {
 }
 
 /// A line being read. Every step gives `None` for what it is not sure of.
-struct Line<'a, 'f> {
-    bytes: &'a [u8],
-    found: &'f mut Vec<Found<'a>>,
-    level: Option<Level>,
-    stage: Option<Stage>,
-    stage_timestamp: Option<Timestamp>,
-    has_user: bool,
+pub(super) struct Line<'a, 'f> {
+    pub bytes: &'a [u8],
+    /// Whether other lines follow: the steps of a usual line do not leave theirs, and no other is taken.
+    pub is_open: bool,
+    pub found: &'f mut Vec<Found<'a>>,
+    pub level: Option<Level>,
+    pub stage: Option<Stage>,
+    pub stage_timestamp: Option<Timestamp>,
+    pub has_user: bool,
+    pub memory: &'f mut Memory,
+}
+
+/// How far a line was read, one level deep.
+pub(super) struct Place {
+    /// Where the next field starts.
+    pub at: usize,
+    /// The field it may be.
+    pub guess: usize,
+    /// Bits of the fields that were read.
+    pub seen: u32,
+    /// Whether this is known to be one level deep only if all that follows is read.
+    pub has_leapt: bool,
 }
 
 impl<'a> Line<'a, '_> {
-    fn walk(&mut self, wanted: &Scanner) -> Option<()> {
+    fn head(&self) -> Option<Head> {
+        let stage = self.stage?;
+        let ends_request = match stage {
+            Stage::ResponseComplete | Stage::Panic => true,
+            Stage::RequestReceived => false,
+            Stage::ResponseStarted if self.has_user => false,
+            Stage::ResponseStarted => return None,
+        };
+        let level = self.level?;
+        Some(Head { level, stage, ends_request, stage_timestamp: self.stage_timestamp })
+    }
+
+    /// Reads on field by field.
+    fn walk(&mut self, wanted: &Scanner, place: Place) -> Option<Head> {
         if self.bytes.first() != Some(&b'{') || self.bytes.last() != Some(&b'}') {
             return None;
         }
-        let (mut at, mut guess, mut seen) = self.usual_start(wanted)?;
+        let Place { mut at, mut guess, mut seen, mut has_leapt } = place;
         let mut seen_others = 0_u64;
         let mut has_jumped = false;
         loop {
-            if guess == RECEIVED && wanted.required & !seen == 0 && self.usual_end(wanted, at) {
-                return Some(());
+            if guess == RECEIVED
+                && wanted.required & !seen == 0
+                && self.usual_end(wanted, at) == Some(self.bytes.len())
+            {
+                return self.head();
             }
             let (field, value) = self.field(at, guess)?;
             let end = match field {
@@ -250,6 +347,13 @@ impl<'a> Line<'a, '_> {
                     let has_all = wanted.required & !seen == 0;
                     seen |= 1 << field;
                     match field {
+                        // Bodies are jumped only from where the depth is known.
+                        REQUEST_OBJECT | RESPONSE_OBJECT if has_leapt => {
+                            self.found.fill(Found::default());
+                            Place { at, guess, seen, has_leapt } =
+                                self.usual_start(wanted, false)?;
+                            continue;
+                        }
                         REQUEST_OBJECT | RESPONSE_OBJECT if has_all => {
                             if let Some(tail) = self.tail(value) {
                                 at = tail;
@@ -272,100 +376,21 @@ impl<'a> Line<'a, '_> {
                 },
             };
             if guess == ANNOTATIONS
-                && wanted.required & !seen == 0
-                && self.ends_after_annotations(wanted, end)
+                && (wanted.required | wanted.tail) & !seen == 0
+                && self.end_after_annotations(wanted, end) == Some(self.bytes.len())
             {
-                return Some(());
+                return self.head();
             }
             match self.bytes.get(self.blanks(end))? {
                 b',' => at = self.blanks(end) + 1,
                 b'}' if self.blanks(end) + 1 == self.bytes.len() => {
-                    // Other annotations may stand in what was jumped.
-                    let is_unsure = has_jumped
-                        && wanted.fields[ANNOTATIONS].is_some()
-                        && seen >> ANNOTATIONS & 1 == 0;
-                    return (!is_unsure).then_some(());
+                    // Of these the last counts: it may stand in what was jumped.
+                    let last = wanted.tail | 1 << STAGE_TIMESTAMP;
+                    let is_unsure = (has_jumped || has_leapt) && last & !seen != 0;
+                    return self.head().filter(|_| !is_unsure);
                 }
                 _ => return None,
             }
-        }
-    }
-
-    /// Reads the fields that begin a line, as long as they stand as API servers write them; gives where
-    /// the next field starts, which it may be, and the fields that were seen.
-    ///
-    /// The same as the walk below does field by field: here each gap between two values is one
-    /// comparison.
-    #[inline(always)]
-    fn usual_start(&mut self, wanted: &Scanner) -> Option<(usize, usize, u32)> {
-        let bytes = self.bytes;
-        if !bytes.starts_with(START) || wanted.wants_of_start {
-            return Some((1, 0, 0));
-        }
-        let mut seen = 1 << KIND | 1 << API_VERSION;
-        // Behind a value that ends at `$end`: goes on after `$gap`, or leaves the rest to the walk.
-        macro_rules! gap {
-            ($end:expr, $gap:literal, $field:expr) => {{
-                let end = $end;
-                match bytes.get(end..)? {
-                    rest if rest.starts_with($gap) => end + $gap.len(),
-                    [b',', ..] => return Some((end + 1, $field, seen)),
-                    _ => return None,
-                }
-            }};
-        }
-        let after_level = &bytes[START.len()..];
-        let (level, len) = [
-            (Level::Metadata, &b"\"level\":\"Metadata\",\"auditID\":\""[..]),
-            (Level::RequestResponse, b"\"level\":\"RequestResponse\",\"auditID\":\""),
-            (Level::Request, b"\"level\":\"Request\",\"auditID\":\""),
-        ]
-        .into_iter()
-        .find_map(|(level, text)| after_level.starts_with(text).then_some((level, text.len())))
-        .unwrap_or_default();
-        if len == 0 {
-            return Some((START.len(), LEVEL, seen));
-        }
-        self.level = Some(level);
-        seen |= 1 << LEVEL | 1 << AUDIT_ID;
-        let at = bits::string_end(bytes, START.len() + len)? + 1;
-        let at = gap!(at, b",\"stage\":\"", STAGE);
-        let end = bits::string_end(bytes, at)? + 1;
-        self.stage = Some(stage(&bytes[at - 1..end])?);
-        seen |= 1 << STAGE;
-        let at = gap!(end, b",\"requestURI\":", REQUEST_URI);
-        let at = self.wanted_text(wanted, REQUEST_URI, at)?;
-        seen |= 1 << REQUEST_URI;
-        let at = gap!(at, b",\"verb\":", VERB);
-        let at = self.wanted_text(wanted, VERB, at)?;
-        seen |= 1 << VERB;
-        let at = gap!(at, b",\"user\":", USER);
-        let at = self.user(wanted, at)?;
-        seen |= 1 << USER;
-        if wanted.fields[SOURCE_IPS].is_some() || wanted.fields[USER_AGENT].is_some() {
-            return (bytes.get(at) == Some(&b',')).then_some((at + 1, SOURCE_IPS, seen));
-        }
-        let at = gap!(at, b",\"sourceIPs\":[\"", SOURCE_IPS);
-        let end = bits::string_end(bytes, at)?;
-        if !bytes[end..].starts_with(b"\"],\"userAgent\":\"") {
-            let at = bits::container_end(bytes, at - 1, 1)?;
-            seen |= 1 << SOURCE_IPS;
-            return (bytes.get(at) == Some(&b',')).then_some((at + 1, USER_AGENT, seen));
-        }
-        seen |= 1 << SOURCE_IPS | 1 << USER_AGENT;
-        let at = bits::string_end(bytes, end + b"\"],\"userAgent\":\"".len())? + 1;
-        (bytes.get(at) == Some(&b',')).then_some((at + 1, OBJECT_REF, seen))
-    }
-
-    /// Reads a field that is a text and may be wanted; gives its end.
-    #[inline(always)]
-    fn wanted_text(&mut self, wanted: &Scanner, field: usize, start: usize) -> Option<usize> {
-        if self.bytes.get(start) != Some(&b'"') {
-            return None;
-        }
-        match &wanted.fields[field] {
-            Some(node) => self.value(node, start),
-            None => Some(bits::string_end(self.bytes, start + 1)? + 1),
         }
     }
 
@@ -400,7 +425,7 @@ impl<'a> Line<'a, '_> {
             return None;
         }
         let end = bits::quote_or_backslash(self.bytes, at + 1)?;
-        if self.bytes[end] == b'\\' {
+        if self.bytes[end] != b'"' {
             return None;
         }
         let colon = self.blanks(end + 1);
@@ -430,7 +455,7 @@ impl<'a> Line<'a, '_> {
             return Some(value + b"{\"metadata\":{},\"code\":".len() + 4);
         }
         if field == USER && !is_repeated {
-            return self.user(wanted, value);
+            return Some(self.user(wanted, value)?.0);
         }
         let end = match &wanted.fields[field] {
             Some(node) => {
@@ -456,137 +481,8 @@ impl<'a> Line<'a, '_> {
         Some(end)
     }
 
-    /// Reads `user`, which is long and comes again and again: known ones are only compared.
-    fn user(&mut self, wanted: &Scanner, value: usize) -> Option<usize> {
-        let mut users = wanted.users.borrow_mut();
-        let mut place = users.place(&self.bytes[value..]);
-        if let Some(Some(user)) = place.as_deref()
-            && self.bytes[value..].starts_with(&user.raw)
-        {
-            for (slot, place, depth) in &user.found {
-                let raw = &self.bytes[value + place.start..value + place.end];
-                self.found[*slot] = Found { raw: Some(raw), depth: *depth };
-            }
-            self.has_user = user.has_name;
-            return Some(value + user.raw.len());
-        }
-        let node = wanted.fields[USER].as_deref();
-        let end = match node {
-            Some(node) => self.value(node, value)?,
-            None => self.skip(value)?,
-        };
-        let raw = &self.bytes[value..end];
-        self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"');
-        if let Some(place) = place.take_if(|_| KnownUser::is_kept(raw)) {
-            let slots = node.into_iter().flat_map(|it| it.slot.iter().chain(&it.through));
-            let found = slots.filter_map(|slot| {
-                let Found { raw: Some(inner), depth } = self.found[*slot] else { return None };
-                let start = inner.as_ptr().addr() - raw.as_ptr().addr();
-                Some((*slot, start..start + inner.len(), depth))
-            });
-            let user =
-                KnownUser { raw: raw.into(), found: found.collect(), has_name: self.has_user };
-            *place = Some(Box::new(user));
-        }
-        Some(end)
-    }
-
-    /// After a body began: the place of `requestReceivedTimestamp` behind the last body, if the line
-    /// ends as the API server ends it. Only a proof will do:
-    ///
-    /// In valid JSON `,"requestReceivedTimestamp":"` cannot be inside a string, since its quotes are
-    /// not escaped. From there the walk goes on as everywhere, and it accepts the line only if the
-    /// object closes exactly at the line's last byte: so the place is one level deep.
-    fn tail(&self, from: usize) -> Option<usize> {
-        let bytes = self.bytes;
-        let mut end = bytes.len() - 1;
-        // Annotations follow the timestamps. Their values rarely hold a bracket.
-        if bytes[end - 1] == b'}' {
-            let mut tries = 0;
-            end = loop {
-                let open = memchr::memrchr(b'{', &bytes[from..end])? + from;
-                if bytes[..open].ends_with(b"\",\"annotations\":") {
-                    break open - b",\"annotations\":".len();
-                }
-                tries += 1;
-                if tries > 16 {
-                    return None;
-                }
-                end = open;
-            };
-        }
-        let stage_timestamp = self.before(end, b",\"stageTimestamp\":")?;
-        let received = self.before(stage_timestamp, b",\"requestReceivedTimestamp\":")?;
-        (received > from).then_some(received + 1)
-    }
-
-    /// The start of `name` if it and a short string stand right before `end`.
-    #[inline(always)]
-    fn before(&self, end: usize, name: &[u8]) -> Option<usize> {
-        let bytes = self.bytes;
-        if bytes[end - 1] != b'"' {
-            return None;
-        }
-        // A time as API servers write it.
-        if let Some(start) = end.checked_sub(USUAL_TIME + 2)
-            && bytes[start] == b'"'
-            && bits::has_no_quote(&bytes[start + 1..end - 1])
-        {
-            return bytes[..start].ends_with(name).then(|| start - name.len());
-        }
-        let quote = memchr::memrchr(b'"', &bytes[end.saturating_sub(64)..end - 1])?
-            + end.saturating_sub(64);
-        bytes[..quote].ends_with(name).then(|| quote - name.len())
-    }
-
-    /// Whether only unwanted annotations follow, and the line ends with them.
-    ///
-    /// The first `}` after their start is the last but one byte: then no bracket is in between, so
-    /// nothing of the outer object is either.
-    #[inline(always)]
-    fn ends_after_annotations(&self, wanted: &Scanner, end: usize) -> bool {
-        let bytes = self.bytes;
-        if wanted.fields[ANNOTATIONS].is_some() {
-            return false;
-        }
-        let name = b",\"annotations\":{";
-        bytes[end..].starts_with(name)
-            && memchr::memchr(b'}', &bytes[end + name.len()..])
-                .is_some_and(|it| end + name.len() + it + 2 == bytes.len())
-    }
-
-    /// Reads the times that end a line, and the unwanted annotations behind them, if they stand from
-    /// `at` to its last byte as API servers write them.
-    ///
-    /// The same as the walk does field by field.
-    #[inline(always)]
-    fn usual_end(&mut self, wanted: &Scanner, at: usize) -> bool {
-        let is_wanted = |field: usize| wanted.fields[field].is_some();
-        if is_wanted(RECEIVED) || is_wanted(STAGE_TIMESTAMP) {
-            return false;
-        }
-        let received = b"\"requestReceivedTimestamp\":\"";
-        let stage = b"\",\"stageTimestamp\":\"";
-        let times = at + received.len()..at + received.len() + 2 * USUAL_TIME + stage.len();
-        let Some(rest) = self.bytes.get(at..times.end + 2) else { return false };
-        let (first, second) = rest[received.len()..].split_at(USUAL_TIME);
-        if !rest.starts_with(received) || !bits::has_no_quote(first) || !second.starts_with(stage) {
-            return false;
-        }
-        let Some(time) = Timestamp::parse(&second[stage.len()..stage.len() + USUAL_TIME]) else {
-            return false;
-        };
-        let end = times.end + 1;
-        let is_last = self.bytes[end..] == *b"}";
-        if self.bytes[times.end] != b'"' || !(is_last || self.ends_after_annotations(wanted, end)) {
-            return false;
-        }
-        self.stage_timestamp = Some(time);
-        true
-    }
-
     /// Reads a wanted value: its own slot, and those below it. Gives its end.
-    fn value(&mut self, node: &Node, start: usize) -> Option<usize> {
+    pub(super) fn value(&mut self, node: &Node, start: usize) -> Option<usize> {
         let (end, is_list) = match self.bytes.get(start)? {
             b'{' if node.slot.is_none() => return self.object(node, start),
             b'{' => (self.object(node, start)?, false),
@@ -594,15 +490,17 @@ impl<'a> Line<'a, '_> {
             _ => (self.skip(start)?, false),
         };
         let raw = &self.bytes[start..end];
-        if !is_sound(raw) {
+        let is_plain = bits::is_plain_string(raw);
+        if !is_plain && !is_sound(raw) {
             return None;
         }
+        let found = Found { raw: Some(raw), depth: node.depth, is_plain };
         if let Some(slot) = node.slot {
-            self.found[slot] = Found { raw: Some(raw), depth: node.depth };
+            self.found[slot] = found;
         }
         if is_list {
             for slot in &node.through {
-                self.found[*slot] = Found { raw: Some(raw), depth: node.depth };
+                self.found[*slot] = found;
             }
         }
         Some(end)
@@ -646,19 +544,21 @@ impl<'a> Line<'a, '_> {
     /// Most objects are flat: the first brace closes them. It is outside of a string if a comma, a
     /// quote and a letter follow, for were that quote the end of a string, no letter could follow it.
     #[inline(always)]
-    fn rest_of_object(&self, at: usize) -> Option<usize> {
-        let brace = at + memchr::memchr2(b'{', b'}', &self.bytes[at..])?;
+    pub(super) fn rest_of_object(&self, at: usize) -> Option<usize> {
+        let brace = at + memchr::memchr3(b'{', b'}', b'\n', &self.bytes[at..])?;
         match self.bytes.get(brace..brace + 4) {
             Some([b'}', b',', b'"', b'a'..=b'z']) => Some(brace + 1),
+            _ if self.is_open => None,
             _ => bits::container_end(self.bytes, at, 1),
         }
     }
 
     /// The end of any value.
     #[inline(always)]
-    fn skip(&self, start: usize) -> Option<usize> {
+    pub(super) fn skip(&self, start: usize) -> Option<usize> {
         match self.bytes.get(start)? {
             b'"' => Some(bits::string_end(self.bytes, start + 1)? + 1),
+            _ if self.is_open => None,
             b'{' | b'[' => bits::container_end(self.bytes, start + 1, 1),
             _ => {
                 let rest = &self.bytes[start..];
@@ -725,17 +625,10 @@ fn time(raw: &[u8]) -> Option<Timestamp> {
 /// Whether a wanted value is what it seems, by the strict reader's measure.
 #[inline(always)]
 fn is_sound(raw: &[u8]) -> bool {
-    is_plain_string(raw)
+    bits::is_plain_string(raw)
         || matches!(raw, b"null" | b"true" | b"false" | b"{}" | b"[]")
         || is_escaped_string(raw)
         || is_value(raw)
-}
-
-/// A string of printable ASCII without escapes: nothing in it can be wrong.
-#[inline(always)]
-fn is_plain_string(raw: &[u8]) -> bool {
-    let [b'"', inner @ .., b'"'] = raw else { return false };
-    bits::is_plain(inner)
 }
 
 /// A string of printable ASCII with escapes of one letter: the reason of a decision quotes names.

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Found, Head, Projection};
+use super::{Found, Head, Projection, bits};
 use crate::event::{Json, Kind, Level, Part, Stage, Timestamp};
 
 /// Keys of which the last counts where one is repeated; of all others the first does.
@@ -118,7 +118,11 @@ impl<'a> Fields<'a> {
             rest = after;
         }
         match value {
-            Some(json) => Found { raw: Some(json.bytes()), depth: parts.len() - rest.len() },
+            Some(json) => Found {
+                raw: Some(json.bytes()),
+                depth: parts.len() - rest.len(),
+                is_plain: bits::is_plain_string(json.bytes()),
+            },
             None => Found::default(),
         }
     }

@@ -1,6 +1,9 @@
 //! Tables as kubectl shows them: no frame, three blanks between columns, upper-case headers.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use comfy_table::{CellAlignment, Color, ColumnConstraint, Width, presets};
 use jiff::tz::TimeZone;
@@ -26,13 +29,23 @@ pub fn write(table: &Table, is_wide: bool, look: &Look, out: &mut dyn Write) -> 
     let width = look.width.filter(|_| !is_wide);
     let look = Look { width, ..look.clone() };
     let zone = look.timezone.clone();
-    let text = |row: &Vec<Cell>| shown.iter().map(|n| show(&row[*n], &zone)).collect::<Vec<_>>();
     let mut widths = Widths::new(&columns, &look);
-    for row in &table.rows {
-        widths.add(&text(row));
-    }
+    widths.add_rows(&table.rows, &shown, &zone);
     let mut pages = Pages { columns, widths: widths.fit(look.width), look, has_header: false };
     pages.header(out)?;
+    if pages.is_plain() {
+        let mut line = String::new();
+        return table.rows.iter().try_for_each(|row| {
+            line.clear();
+            for ((n, column), width) in shown.iter().zip(&pages.columns).zip(&pages.widths) {
+                let start = line.len();
+                put(&row[*n], &zone, &mut line);
+                fill(&mut line, start, column, *width);
+            }
+            writeln!(out, "{}", line.trim_end_matches(' '))
+        });
+    }
+    let text = |row: &Vec<Cell>| shown.iter().map(|n| show(&row[*n], &zone)).collect::<Vec<_>>();
     for page in table.rows.chunks(PAGE) {
         pages.write(page.iter().map(text), out)?;
     }
@@ -55,10 +68,7 @@ pub fn fits(table: &Table, look: &Look) -> bool {
     let shown = shown(table, false, look);
     let columns: Vec<Column> = shown.iter().map(|n| table.columns[*n].clone()).collect();
     let mut widths = Widths::new(&columns, look);
-    for row in &table.rows {
-        let cells: Vec<String> = shown.iter().map(|n| show(&row[*n], &look.timezone)).collect();
-        widths.add(&cells);
-    }
+    widths.add_rows(&table.rows, &shown, &look.timezone);
     all(&widths.fit(look.width)) <= width
 }
 
@@ -90,6 +100,18 @@ impl Widths {
     pub fn add(&mut self, row: &[String]) {
         for (width, cell) in self.widths.iter_mut().zip(row) {
             *width = (*width).max(shown_width(cell));
+        }
+    }
+
+    /// Makes room for the shown cells of rows.
+    fn add_rows(&mut self, rows: &[Vec<Cell>], shown: &[usize], zone: &TimeZone) {
+        let mut text = String::new();
+        for row in rows {
+            for (width, n) in self.widths.iter_mut().zip(shown) {
+                text.clear();
+                put(&row[*n], zone, &mut text);
+                *width = (*width).max(shown_width(&text));
+            }
         }
     }
 
@@ -141,10 +163,15 @@ impl Pages {
         rows: impl Iterator<Item = Vec<String>>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        match self.look.width.is_none() && !self.look.has_color {
+        match self.is_plain() {
             true => self.plain(rows, out),
             false => self.laid_out(rows, out),
         }
+    }
+
+    /// Whether nothing is coloured or cut.
+    fn is_plain(&self) -> bool {
+        self.look.width.is_none() && !self.look.has_color
     }
 
     /// The same without colours and cuts: tables of a million rows go into files and pipes, and to
@@ -161,11 +188,9 @@ impl Pages {
         for row in rows {
             line.clear();
             for ((text, column), width) in row.iter().zip(&self.columns).zip(&widths.widths) {
-                let blanks = width.saturating_sub(shown_width(text));
-                let (before, after) = if column.is_number { (blanks, 0) } else { (0, blanks) };
-                line.extend(std::iter::repeat_n(' ', before));
+                let start = line.len();
                 line.push_str(text);
-                line.extend(std::iter::repeat_n(' ', after + GAP));
+                fill(&mut line, start, column, *width);
             }
             writeln!(out, "{}", line.trim_end_matches(' '))?;
         }
@@ -214,6 +239,17 @@ impl Pages {
     }
 }
 
+/// Fills the last cell of a line, which begins at `start`, with blanks up to its width and the gap.
+fn fill(line: &mut String, start: usize, column: &Column, width: usize) {
+    let blanks = width.saturating_sub(shown_width(&line[start..]));
+    if column.is_number {
+        line.insert_str(start, &" ".repeat(blanks));
+        line.extend(std::iter::repeat_n(' ', GAP));
+    } else {
+        line.extend(std::iter::repeat_n(' ', blanks + GAP));
+    }
+}
+
 /// The columns that an escaped text takes.
 fn shown_width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.width() }
@@ -247,16 +283,27 @@ fn cut_inside(text: &str, width: usize) -> String {
 
 /// A cell for people.
 pub fn show(cell: &Cell, timezone: &TimeZone) -> String {
-    match cell {
-        Cell::None => "<none>".to_owned(),
-        Cell::Text(text) => escape(text).into_owned(),
-        Cell::Number(number) => number.to_string(),
-        Cell::Percent(percent) => format!("{percent:.2}"),
-        Cell::Seconds(seconds) => duration(*seconds),
-        Cell::Time(micros) => time(*micros, timezone),
-        Cell::Minute(micros) => minute(*micros, timezone),
-        Cell::Bar(part) => "█".repeat((part.clamp(0.0, 1.0) * BAR as f64).round() as usize),
-    }
+    let mut text = String::new();
+    put(cell, timezone, &mut text);
+    text
+}
+
+/// Adds a cell for people to a text.
+fn put(cell: &Cell, timezone: &TimeZone, text: &mut String) {
+    let written = match cell {
+        Cell::None => text.write_str("<none>"),
+        Cell::Text(it) => text.write_str(&escape(it)),
+        Cell::Number(number) => write!(text, "{number}"),
+        Cell::Percent(percent) => write!(text, "{percent:.2}"),
+        Cell::Seconds(seconds) => text.write_str(&duration(*seconds)),
+        Cell::Time(micros) => text.write_str(&time(*micros, timezone)),
+        Cell::Minute(micros) => text.write_str(&minute(*micros, timezone)),
+        Cell::Bar(part) => {
+            let len = (part.clamp(0.0, 1.0) * BAR as f64).round() as usize;
+            text.write_str(&"█".repeat(len))
+        }
+    };
+    written.expect("a String takes any text");
 }
 
 /// `2026-11-22T10:11:12.123Z`, or in a zone `2026-11-22T11:11:12.123+01:00`.

@@ -11,6 +11,9 @@ use crate::source::read_exact_at;
 /// Bytes that a worker takes at a time: they stay in its second-level cache.
 pub(super) const CHUNK: u64 = 256 << 10;
 
+/// Bytes behind a chunk that are read with it: most of its last lines end there.
+const AHEAD: u64 = 4 << 10;
+
 /// Whole lines in a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Lines {
@@ -31,39 +34,45 @@ pub(super) fn read_chunk(
 ) -> io::Result<Lines> {
     // One byte before the chunk tells whether a line starts exactly at its beginning.
     let from = (part.start + chunk * CHUNK).saturating_sub(u64::from(chunk > 0));
-    let mut to = (part.start + (chunk + 1) * CHUNK).min(part.end);
+    let end = (part.start + (chunk + 1) * CHUNK).min(part.end);
+    let mut to = (end + AHEAD).min(part.end);
     buffer.resize((to - from) as usize, 0);
     read_exact_at(file, buffer, from)?;
+    let own = (end - from) as usize;
     let start = match chunk {
         0 => 0,
-        _ => memchr::memchr(b'\n', buffer).map_or(buffer.len(), |at| at + 1),
+        _ => memchr::memchr(b'\n', &buffer[..own]).map_or(own, |at| at + 1),
     };
-    let last = memchr::memrchr(b'\n', &buffer[start..]).map_or(start, |at| start + at + 1);
-    // The last line goes on behind the chunk.
-    while last < buffer.len() && to < part.end {
-        if buffer.len() - last > max_line {
-            return Ok(Lines { range: start..last, then_too_long: true });
-        }
-        let old = buffer.len();
-        let more = (old - last).max(16 << 10) as u64;
-        let until = (to + more).min(part.end);
-        buffer.resize(old + (until - to) as usize, 0);
-        read_exact_at(file, &mut buffer[old..], to)?;
-        to = until;
-        if let Some(at) = memchr::memchr(b'\n', &buffer[old..]) {
-            let end = old + at + 1;
-            let is_too_long = end - 1 - last > max_line;
+    let last = memchr::memrchr(b'\n', &buffer[start..own]).map_or(start, |at| start + at + 1);
+    if last == own {
+        return Ok(Lines { range: start..own, then_too_long: false });
+    }
+    // The last line goes on behind the chunk. A carriage return is no part of it.
+    let most = max_line.saturating_add(1);
+    let mut looked = own;
+    loop {
+        if let Some(at) = memchr::memchr(b'\n', &buffer[looked..]) {
+            let end = looked + at + 1;
+            let is_too_long = end - 1 - last > most;
             return Ok(Lines {
                 range: start..if is_too_long { last } else { end },
                 then_too_long: is_too_long,
             });
         }
+        looked = buffer.len();
+        let is_too_long = looked - last > most;
+        if is_too_long || to == part.end {
+            return Ok(Lines {
+                range: start..if is_too_long { last } else { looked },
+                then_too_long: is_too_long,
+            });
+        }
+        let more = (looked - last).max(16 << 10) as u64;
+        let until = (to + more).min(part.end);
+        buffer.resize(looked + (until - to) as usize, 0);
+        read_exact_at(file, &mut buffer[looked..], to)?;
+        to = until;
     }
-    let is_too_long = buffer.len() - last > max_line.saturating_add(1);
-    Ok(Lines {
-        range: start..if is_too_long { last } else { buffer.len() },
-        then_too_long: is_too_long,
-    })
 }
 
 /// Reads a stream as whole lines, a buffer at a time, until its end or an error.

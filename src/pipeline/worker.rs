@@ -13,7 +13,7 @@ use super::{
     unique::Unique,
 };
 use crate::{
-    decode::{Found, Projection, Reader, Record, unwrap},
+    decode::{Found, Head, Projection, Reader, Record, unwrap},
     source::{Archive, SourceError},
 };
 
@@ -197,10 +197,20 @@ impl<'p> Worker<'p> {
         let mut found = Vec::new();
         let (mut n, mut start) = (0, 0);
         while start < text.len() {
-            let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |it| start + it);
             n += 1;
-            self.line(Spot { at, line: before + n }, &text[start..end], &mut found, sink);
-            start = end + 1;
+            let (rest, spot) = (&text[start..], Spot { at, line: before + n });
+            let len = match self.reader.first(rest, &mut found) {
+                Some((head, len)) if len <= self.max_line => {
+                    self.known(spot, head, &rest[..len], &found, sink);
+                    len
+                }
+                _ => {
+                    let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                    self.line(spot, &rest[..len], &mut found, sink);
+                    len
+                }
+            };
+            start += len + 1;
         }
         n
     }
@@ -273,23 +283,36 @@ impl<'p> Worker<'p> {
         sink: &mut S,
     ) -> Result<(), String> {
         let head = self.reader.read(json, found)?;
+        self.known(spot, head, json, found, sink);
+        Ok(())
+    }
+
+    /// Counts an event that was read and gives it to `sink`.
+    #[inline]
+    fn known<'a, S: FnMut(&Record<'_>)>(
+        &mut self,
+        spot: Spot<'_>,
+        head: Head,
+        json: &'a [u8],
+        found: &[Found<'a>],
+        sink: &mut S,
+    ) {
         if let (Some(cut), Some(time)) = (&mut self.cut, head.stage_timestamp) {
             cut.order = cut.order.then(Order::of(time));
         }
         if self.unique.is_some_and(|it| !it.insert(json)) {
             self.tally.summary.duplicates += 1;
-            return Ok(());
+            return;
         }
         let record = Record::new(spot.at.log, json, head, self.projection, found);
         if self.own.as_ref().is_some_and(|it| it.is_own(&record)) {
-            return Ok(());
+            return;
         }
         sink(&record);
         match record.rejection() {
             Some(reason) => self.skip(spot.at, spot.line, reason),
             None => self.tally.event(head),
         }
-        Ok(())
     }
 
     #[cold]

@@ -1,4 +1,5 @@
-//! Counts per group key: a hash table over keys in one arena, so that an event costs no allocation.
+//! Counts per group key: a hash table over groups in one arena, so that an event costs no allocation and
+//! looks into as little memory as can be: a count and its key stand side by side.
 
 use std::hash::BuildHasher;
 
@@ -11,15 +12,12 @@ const END: u8 = 0xFF;
 /// The one byte of an absent part; never a byte of UTF-8 either.
 const ABSENT: u8 = 0xFE;
 
-/// A group's key while it is put together: its parts as text, or absent.
+/// A key while it is put together, behind those of the events that wait: its parts as text, or absent.
 #[derive(Debug, Default, Clone)]
-pub(super) struct KeyBuffer(Vec<u8>);
+pub(super) struct Keys(Vec<u8>);
 
-impl KeyBuffer {
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
+impl Keys {
+    #[inline]
     pub(super) fn push(&mut self, text: &[u8]) {
         self.0.extend_from_slice(text);
         self.0.push(END);
@@ -50,12 +48,12 @@ fn by_parts(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
 }
 
 /// What is counted of a group.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Count {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Count<'g> {
     pub count: u64,
     pub bytes: u64,
     /// Microseconds from received to complete.
-    pub latency: Option<Box<Latency>>,
+    pub latency: Option<&'g Latency>,
 }
 
 /// A distribution of durations in microseconds. Quantiles are at most 1 % too high.
@@ -91,26 +89,6 @@ impl Latency {
     }
 }
 
-impl Count {
-    pub(super) fn merge(&mut self, other: Count) {
-        self.count += other.count;
-        self.bytes += other.bytes;
-        match (&mut self.latency, other.latency) {
-            (Some(mine), Some(its)) => mine.merge(&its),
-            (mine @ None, its) => *mine = its,
-            (Some(_), None) => {}
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Group {
-    start: usize,
-    len: u32,
-    hash: u64,
-    count: Count,
-}
-
 /// The groups and their counts.
 ///
 /// At most `max` groups are kept. Where there are more, those with the smallest [`rank`] of their keys
@@ -118,14 +96,105 @@ struct Group {
 /// of the events gives the same groups.
 #[derive(Debug, Clone)]
 pub(super) struct Groups {
-    table: HashTable<u32>,
-    groups: Vec<Group>,
-    arena: Vec<u8>,
+    table: HashTable<Group>,
+    arena: Arena,
     hasher: RandomState,
+    /// Events that are counted together: so the memory that one of them looks into is fetched while
+    /// others are looked for.
+    waiting: Vec<Waiting>,
+    keys: Keys,
     max: usize,
-    /// Groups of a higher rank are counted in `rest`.
+    /// Groups of a higher rank are counted in the rest.
     limit: u64,
-    rest: Count,
+}
+
+/// An event that is yet to be counted.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    hash: u64,
+    /// Where its key ends.
+    end: usize,
+    bytes: u64,
+    micros: Option<u64>,
+}
+
+/// How many events wait at most, and about how many bytes of their keys.
+const BATCH: usize = 32;
+const MOST_WAITING: usize = 16 << 10;
+
+/// Where in the arena a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group(usize);
+
+/// What the groups that did not fit have together: the first in the arena, not in the table.
+const REST: Group = Group(0);
+
+/// Groups one behind the other: the words of [`HEAD`], then the key, filled up to a whole word.
+#[derive(Debug, Clone, Default)]
+struct Arena {
+    words: Vec<u64>,
+    latencies: Vec<Latency>,
+}
+
+const HASH: usize = 0;
+const COUNT: usize = 1;
+const BYTES: usize = 2;
+/// The number of the latency from 1, or 0.
+const LATENCY: usize = 3;
+const LEN: usize = 4;
+/// The words before a key.
+const HEAD: usize = 5;
+
+impl Arena {
+    fn push(&mut self, hash: u64, key: &[u8]) -> Group {
+        let at = self.words.len();
+        self.words.extend([hash, 0, 0, 0, key.len() as u64]);
+        self.words.resize(at + HEAD + key.len().div_ceil(8), 0);
+        bytemuck::cast_slice_mut(&mut self.words[at + HEAD..])[..key.len()].copy_from_slice(key);
+        Group(at)
+    }
+
+    fn hash(&self, Group(at): Group) -> u64 {
+        self.words[at + HASH]
+    }
+
+    #[inline(always)]
+    fn key(&self, Group(at): Group) -> &[u8] {
+        let words = &self.words[at + LEN..];
+        &bytemuck::cast_slice(&words[1..])[..words[0] as usize]
+    }
+
+    fn count(&self, Group(at): Group) -> Count<'_> {
+        let words = &self.words[at..at + HEAD];
+        let latency = (words[LATENCY] as usize).checked_sub(1).map(|it| &self.latencies[it]);
+        Count { count: words[COUNT], bytes: words[BYTES], latency }
+    }
+
+    /// The distribution of a group, new or not.
+    fn latency(&mut self, Group(at): Group) -> &mut Latency {
+        let n = &mut self.words[at + LATENCY];
+        if *n == 0 {
+            self.latencies.push(Latency::new());
+            *n = self.latencies.len() as u64;
+        }
+        &mut self.latencies[*n as usize - 1]
+    }
+
+    #[inline(always)]
+    fn add(&mut self, Group(at): Group, count: u64, bytes: u64) {
+        let words = &mut self.words[at..at + HEAD];
+        words[COUNT] += count;
+        words[BYTES] += bytes;
+    }
+
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let group = Group(at);
+            at += HEAD + (*self.words.get(at + LEN)? as usize).div_ceil(8);
+            Some(group)
+        })
+    }
 }
 
 /// The same for a key in every run, unlike its hash in the table.
@@ -135,50 +204,78 @@ fn rank(key: &[u8]) -> u64 {
 
 impl Groups {
     pub(super) fn new(max: usize) -> Groups {
+        let mut arena = Arena::default();
+        arena.push(0, b"");
         Groups {
             table: HashTable::new(),
-            groups: Vec::new(),
-            arena: Vec::new(),
+            arena,
             hasher: RandomState::default(),
+            waiting: Vec::new(),
+            keys: Keys::default(),
             max: max.clamp(1, u32::MAX as usize),
             limit: u64::MAX,
-            rest: Count::default(),
         }
     }
 
-    /// The count of a group, new or not.
+    /// Takes the parts of the key of the next event.
     #[inline]
-    pub(super) fn count(&mut self, key: &KeyBuffer) -> &mut Count {
-        let key = key.0.as_slice();
-        let hash = self.hasher.hash_one(key);
-        let (groups, arena) = (&self.groups, &self.arena);
-        let is_same = |group: &Group| &arena[group.start..group.start + group.len as usize] == key;
-        match self.table.find(hash, |it| is_same(&groups[*it as usize])) {
-            Some(found) => &mut self.groups[*found as usize].count,
+    pub(super) fn key(&mut self) -> &mut Keys {
+        &mut self.keys
+    }
+
+    /// Counts an event of the key that was given, of so many bytes and, if that is known, microseconds.
+    #[inline]
+    pub(super) fn count(&mut self, bytes: u64, micros: Option<u64>) {
+        let start = self.waiting.last().map_or(0, |it| it.end);
+        let hash = self.hasher.hash_one(&self.keys.0[start..]);
+        self.waiting.push(Waiting { hash, end: self.keys.0.len(), bytes, micros });
+        if self.waiting.len() == BATCH || self.keys.0.len() > MOST_WAITING {
+            self.count_waiting();
+        }
+    }
+
+    fn count_waiting(&mut self) {
+        let (keys, waiting) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.waiting));
+        let mut start = 0;
+        for it in &waiting {
+            let group = self.group(&keys.0[start..it.end], it.hash);
+            self.arena.add(group, 1, it.bytes);
+            if let Some(micros) = it.micros {
+                self.arena.latency(group).record(micros);
+            }
+            start = it.end;
+        }
+        (self.keys, self.waiting) = (keys, waiting);
+        self.keys.0.clear();
+        self.waiting.clear();
+    }
+
+    /// The group of a key, new or not.
+    #[inline]
+    fn group(&mut self, key: &[u8], hash: u64) -> Group {
+        match self.table.find(hash, |it| self.arena.key(*it) == key) {
+            Some(found) => *found,
             None => self.insert(key, hash),
         }
     }
 
     #[cold]
-    fn insert(&mut self, key: &[u8], hash: u64) -> &mut Count {
-        if self.groups.len() >= self.max {
+    fn insert(&mut self, key: &[u8], hash: u64) -> Group {
+        if self.table.len() >= self.max {
             self.shrink();
         }
         if self.limit < u64::MAX && rank(key) > self.limit {
-            return &mut self.rest;
+            return REST;
         }
-        let len = u32::try_from(key.len()).expect("a key is shorter than a line");
-        self.groups.push(Group { start: self.arena.len(), len, hash, count: Count::default() });
-        self.arena.extend_from_slice(key);
-        let at = self.groups.len() - 1;
-        let groups = &self.groups;
-        self.table.insert_unique(hash, at as u32, |it| groups[*it as usize].hash);
-        &mut self.groups[at].count
+        let group = self.arena.push(hash, key);
+        let arena = &self.arena;
+        self.table.insert_unique(hash, group, |it| arena.hash(*it));
+        group
     }
 
     /// Keeps the seven eighths of the groups that rank lowest.
     fn shrink(&mut self) {
-        let mut ranks: Vec<u64> = self.groups.iter().map(|it| rank(self.key(it))).collect();
+        let mut ranks: Vec<u64> = self.table.iter().map(|it| rank(self.arena.key(*it))).collect();
         let keep = self.max - self.max.div_ceil(8);
         let (_, limit, _) = ranks.select_nth_unstable(keep.saturating_sub(1));
         let limit = *limit;
@@ -188,50 +285,59 @@ impl Groups {
     /// Ends the counting. While counting more may be kept, as it happened; of more groups than fit,
     /// seven eighths of `max` is what every order keeps.
     pub(super) fn settle(&mut self) {
+        self.count_waiting();
         if self.limit < u64::MAX {
             self.shrink();
         }
     }
 
-    fn key(&self, group: &Group) -> &[u8] {
-        &self.arena[group.start..group.start + group.len as usize]
-    }
-
     pub(super) fn merge(&mut self, mut other: Groups) {
-        if self.groups.len() < other.groups.len() {
+        self.count_waiting();
+        other.count_waiting();
+        if self.table.len() < other.table.len() {
             std::mem::swap(self, &mut other);
         }
         if other.limit < self.limit {
             self.lower(other.limit);
         }
-        self.rest.merge(std::mem::take(&mut other.rest));
-        let mut key = KeyBuffer::default();
-        for group in std::mem::take(&mut other.groups) {
-            key.0.clear();
-            key.0.extend_from_slice(&other.arena[group.start..group.start + group.len as usize]);
-            self.count(&key).merge(group.count);
+        self.take(&other);
+    }
+
+    /// Adds what another one counted.
+    fn take(&mut self, other: &Groups) {
+        for from in other.arena.groups() {
+            let key = other.arena.key(from);
+            let to = match from {
+                REST => REST,
+                _ => self.group(key, self.hasher.hash_one(key)),
+            };
+            let Count { count, bytes, latency } = other.arena.count(from);
+            self.arena.add(to, count, bytes);
+            if let Some(latency) = latency {
+                self.arena.latency(to).merge(latency);
+            }
         }
     }
 
     /// Moves the groups that rank above `limit` to the rest.
     fn lower(&mut self, limit: u64) {
-        let (hasher, rest) = (self.hasher.clone(), std::mem::take(&mut self.rest));
-        let mut kept = Groups { limit, rest, hasher, ..Groups::new(self.max) };
-        for group in std::mem::take(&mut self.groups) {
-            let key = &self.arena[group.start..group.start + group.len as usize];
-            kept.insert(key, group.hash).merge(group.count);
-        }
-        *self = kept;
+        let kept = Groups { limit, hasher: self.hasher.clone(), ..Groups::new(self.max) };
+        let all = std::mem::replace(self, kept);
+        self.take(&all);
     }
 
     /// The groups by descending count, then by key with absent parts first, at most `limit` of them
     /// (0: all); and what all others have together: the number of groups cut off.
-    pub(super) fn top(&self, limit: usize, by_key: bool) -> (Vec<(&[u8], &Count)>, usize) {
-        let mut rows: Vec<(&[u8], &Count)> =
-            self.groups.iter().map(|it| (self.key(it), &it.count)).collect();
-        let by = |a: &(&[u8], &Count), b: &(&[u8], &Count)| {
-            let counts = if by_key { std::cmp::Ordering::Equal } else { b.1.count.cmp(&a.1.count) };
-            counts.then_with(|| by_parts(a.0, b.0))
+    pub(super) fn top(&self, limit: usize, by_key: bool) -> (Vec<(&[u8], Count<'_>)>, usize) {
+        let mut rows: Vec<(u64, &[u8], Group)> = self
+            .arena
+            .groups()
+            .skip(1)
+            .map(|it| (self.arena.count(it).count, self.arena.key(it), it))
+            .collect();
+        let by = |a: &(u64, &[u8], Group), b: &(u64, &[u8], Group)| {
+            let counts = if by_key { std::cmp::Ordering::Equal } else { b.0.cmp(&a.0) };
+            counts.then_with(|| by_parts(a.1, b.1))
         };
         let n_rows = rows.len();
         if limit > 0 && limit < n_rows {
@@ -240,12 +346,13 @@ impl Groups {
         }
         rows.sort_unstable_by(by);
         let hidden = n_rows - rows.len();
-        (rows, hidden)
+        let top = rows.into_iter().map(|(_, key, group)| (key, self.arena.count(group)));
+        (top.collect(), hidden)
     }
 
     /// What the groups that did not fit have together, if there are any.
-    pub(super) fn rest(&self) -> Option<&Count> {
-        (self.rest.count > 0).then_some(&self.rest)
+    pub(super) fn rest(&self) -> Option<Count<'_>> {
+        Some(self.arena.count(REST)).filter(|it| it.count > 0)
     }
 }
 
@@ -262,23 +369,22 @@ mod tests {
     }
 
     fn add(groups: &mut Groups, keys: &[u16]) {
-        let mut buffer = KeyBuffer::default();
         for key in keys {
-            buffer.clear();
-            buffer.push(key.to_string().as_bytes());
-            groups.count(&buffer).count += 1;
+            groups.key().push(key.to_string().as_bytes());
+            groups.count(0, None);
         }
+        groups.count_waiting();
     }
 
     fn total(groups: &Groups) -> u64 {
-        groups.groups.iter().map(|it| it.count.count).sum::<u64>() + groups.rest.count
+        groups.arena.groups().map(|it| groups.arena.count(it).count).sum()
     }
 
     proptest! {
         #[test]
         fn order_by_parts(keys in prop::array::uniform2(prop::collection::vec(prop::option::of("[aé\u{0}]{0,2}"), 3))) {
             let [a, b] = keys.each_ref().map(|key| {
-                let mut buffer = KeyBuffer::default();
+                let mut buffer = Keys::default();
                 for part in key {
                     match part {
                         Some(it) => buffer.push(it.as_bytes()),
@@ -299,7 +405,7 @@ mod tests {
             let mut split = counted(&keys[at..], max);
             split.merge(counted(&keys[..at], max));
             prop_assert_eq!(total(&split), keys.len() as u64);
-            prop_assert!(split.groups.len() <= max);
+            prop_assert!(split.table.len() <= max);
         }
 
         /// What is kept was counted whole.
@@ -326,7 +432,7 @@ mod tests {
             let show = |mut groups: Groups| {
                 groups.settle();
                 let rows: Vec<_> = groups.top(0, false).0.iter().map(|(key, count)| (key.to_vec(), count.count)).collect();
-                (rows, groups.rest.count)
+                (rows, groups.arena.count(REST).count)
             };
             prop_assert_eq!(show(split), show(whole));
         }
@@ -353,7 +459,7 @@ mod tests {
 
     #[test]
     fn absent_is_not_empty() {
-        let mut key = KeyBuffer::default();
+        let mut key = Keys::default();
         key.push_absent();
         key.push(b"");
         assert_eq!(parts(&key.0).collect::<Vec<_>>(), [None, Some(&b""[..])]);

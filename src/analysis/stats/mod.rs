@@ -3,7 +3,7 @@
 mod groups;
 mod report;
 
-use groups::{Groups, KeyBuffer, Latency};
+use groups::Groups;
 pub use report::{Period, Quantiles, Row, StatsReport, Total};
 use serde::Serialize;
 
@@ -78,7 +78,6 @@ pub struct Stats {
     slots: Vec<Slot>,
     received: Option<Slot>,
     groups: Groups,
-    key: KeyBuffer,
     matched: u64,
     period: Period,
 }
@@ -92,7 +91,6 @@ impl Stats {
             slots: question.keys.iter().map(|it| projection.slot(it)).collect(),
             received: question.latency.then(|| projection.want("requestReceivedTimestamp")),
             groups: Groups::new(question.max_groups),
-            key: KeyBuffer::default(),
             matched: 0,
             period: Period::default(),
             question,
@@ -101,42 +99,41 @@ impl Stats {
 
     /// Puts the bucket of time before the other parts of the key.
     fn start_key(&mut self, time: Option<Timestamp>) {
-        self.key.clear();
         let Some(interval) = self.question.interval else { return };
         match time {
             Some(Timestamp(micros)) => {
                 let start = Timestamp(micros.div_euclid(interval) * interval);
-                self.key.push(start.to_string().as_bytes());
+                self.groups.key().push(start.to_string().as_bytes());
             }
-            None => self.key.push_absent(),
+            None => self.groups.key().push_absent(),
         }
     }
 
     fn push_value(&mut self, record: &Record<'_>, slot: Slot) {
+        if let Some(text) = record.plain_text(slot) {
+            return self.groups.key().push(text);
+        }
         match record.values(slot) {
-            Values::None => self.key.push_absent(),
+            Values::None => self.groups.key().push_absent(),
             Values::One(json) => match json.plain_text() {
-                Some(text) => self.key.push(text),
-                None => self.key.push(json.text().as_bytes()),
+                Some(text) => self.groups.key().push(text),
+                None => self.groups.key().push(json.text().as_bytes()),
             },
             Values::Many(all) => {
                 let all: Vec<_> = all.iter().map(|it| it.compact()).collect();
-                self.key.push(format!("[{}]", all.join(",")).as_bytes());
+                self.groups.key().push(format!("[{}]", all.join(",")).as_bytes());
             }
         }
     }
 
     /// Counts the record in the group of the key that has been put together.
     fn count(&mut self, record: &Record<'_>) {
-        let count = self.groups.count(&self.key);
-        count.count += 1;
-        count.bytes += record.line().len() as u64;
-        let Some(received) = self.received else { return };
-        let received = record.value(received).and_then(|it| Timestamp::parse(it.text().as_bytes()));
-        if let (Some(received), Some(ended)) = (received, record.stage_timestamp()) {
-            let micros = u64::try_from(ended.0 - received.0).unwrap_or(0);
-            count.latency.get_or_insert_with(|| Box::new(Latency::new())).record(micros);
-        }
+        let ended = record.stage_timestamp();
+        let micros = self.received.zip(ended).and_then(|(received, ended)| {
+            let received = Timestamp::parse(record.value(received)?.text().as_bytes())?;
+            Some(u64::try_from(ended.0 - received.0).unwrap_or(0))
+        });
+        self.groups.count(record.line().len() as u64, micros);
     }
 
     fn count_by_group(&mut self, record: &Record<'_>) {
@@ -146,7 +143,7 @@ impl Stats {
         names.dedup();
         for name in names {
             self.start_key(record.stage_timestamp());
-            self.key.push(name.as_bytes());
+            self.groups.key().push(name.as_bytes());
             self.count(record);
         }
     }

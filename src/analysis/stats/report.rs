@@ -105,12 +105,12 @@ pub(super) fn report(
     matched: u64,
     period: Period,
 ) -> StatsReport {
-    let row = |key: Vec<Option<String>>, count: &Count| Row {
+    let row = |key: Vec<Option<String>>, count: Count<'_>| Row {
         key,
         count: count.count,
         percent: (count.count as f64 * 1e6 / matched.max(1) as f64).round() / 1e4,
         bytes: question.bytes.then_some(count.bytes),
-        latency: count.latency.as_deref().map(Quantiles::of),
+        latency: count.latency.map(Quantiles::of),
         identity: None,
     };
     let text = |part: Option<&[u8]>| part.map(|it| String::from_utf8_lossy(it).into_owned());

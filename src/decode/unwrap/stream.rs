@@ -54,9 +54,9 @@ fn is_document(first: &[u8], rest: &[u8]) -> bool {
 
 /// Which of its two streams a line of Docker's log is of; it cuts lines into parts.
 fn docker_stream(object: &[u8]) -> Option<usize> {
-    if !object.starts_with(b"{\"log\":\"") {
-        return None;
-    }
+    // Few objects have this near their start; the others are not read twice.
+    let start = &object[..object.len().min(512)];
+    memchr::memmem::find(start, b"\"log\":\"")?;
     let fields = serde_json::from_slice::<Fields<'_>>(object).ok()?;
     match &*fields.get("stream")?.text() {
         "stdout" => Some(0),

@@ -118,6 +118,21 @@ fn streams_of_a_container_are_apart() {
     whole(&text, &["skipped 2: no audit event in this line", event]);
 }
 
+/// Docker cuts long lines into parts, also where labels stand before them.
+#[test]
+fn parts_of_docker() {
+    let events = recorded();
+    for labels in [r#""#, r#""attrs":{"name":"api"},"#] {
+        let part = |text: &str| {
+            format!("{{{labels}\"log\":{},\"stream\":\"stderr\",\"time\":\"x\"}}\n", json!(text))
+        };
+        let cut = |it: &&str| {
+            part(&it[..300]) + &part(&it[300..500]) + &part(&format!("{}\n", &it[500..]))
+        };
+        whole(&events.iter().map(cut).collect::<String>(), &events);
+    }
+}
+
 #[test]
 fn collectors_of_lines() {
     lines(|it| json!({"date": 1795342272.1, "log": it}).to_string());
