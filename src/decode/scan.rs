@@ -115,6 +115,10 @@ pub(super) struct Scanner {
     /// Whether nothing that may stand between the user's name and the object is wanted, were a line in
     /// another order, too. Of what ends a line the last counts.
     pub may_leap: bool,
+    /// What is wanted of the user's name, if nothing else of the user is.
+    pub username: Option<Box<Node>>,
+    /// What is wanted of the object's resource, if nothing else of the object is.
+    pub resource: Option<Box<Node>>,
     /// Whether source IPs or user agent are wanted.
     pub wants_of_client: bool,
     memory: RefCell<Memory>,
@@ -139,6 +143,8 @@ impl Scanner {
             tail: 0,
             wants_of_start: false,
             may_leap: false,
+            username: None,
+            resource: None,
             wants_of_client: false,
             memory: RefCell::default(),
         };
@@ -158,10 +164,13 @@ impl Scanner {
             }
         }
         scanner.wants_of_start = scanner.fields[..=STAGE].iter().any(Option::is_some);
+        let only = |field, name| scanner.node(field)?.only(name).cloned().map(Box::new);
+        let (username, resource) = (only(USER, b"username"), only(OBJECT_REF, b"resource"));
         let is_unwanted = |field: usize| field == OBJECT_REF || scanner.node(field).is_none();
         scanner.may_leap = scanner.others.is_empty()
             && (USER + 1..RECEIVED).all(is_unwanted)
-            && scanner.node(USER).is_none_or(|it| it.only(b"username").is_some());
+            && (username.is_some() || is_unwanted(USER));
+        (scanner.username, scanner.resource) = (username, resource);
         scanner.wants_of_client = scanner.node(SOURCE_IPS).or(scanner.node(USER_AGENT)).is_some();
         scanner
     }
@@ -170,18 +179,6 @@ impl Scanner {
     #[inline(always)]
     pub(super) fn node(&self, field: usize) -> Option<&Node> {
         self.fields[field].as_deref()
-    }
-
-    /// What is wanted of the object's resource, if nothing else of the object is.
-    #[inline(always)]
-    pub(super) fn resource(&self) -> Option<&Node> {
-        self.node(OBJECT_REF)?.only(b"resource")
-    }
-
-    /// What is wanted of the user's name.
-    #[inline(always)]
-    pub(super) fn username(&self) -> Option<&Node> {
-        self.node(USER)?.only(b"username")
     }
 
     /// Reads a line; `None` hands it over to the strict reader.
@@ -250,7 +247,6 @@ impl Scanner {
 
 impl Node {
     /// What is wanted of this field, if nothing else of the object is.
-    #[inline(always)]
     fn only(&self, name: &[u8]) -> Option<&Node> {
         match &*self.children {
             [only] if self.slot.is_none() && *only.name == *name => Some(only),

@@ -106,6 +106,11 @@ impl KnownUser {
     }
 }
 
+/// What makes the upper half of a byte differ from zero, added to any digit's value above nine; and added
+/// to what must be zero, for anything but zero.
+const BELOW_TEN: u128 = u128::from_le_bytes([6, 6, 15, 6, 6, 15, 6, 6, 15, 6, 6, 6, 6, 6, 6, 15]);
+const TOP_BITS: u128 = u128::from_le_bytes([0xF0; 16]);
+
 /// The day that was read last: the next line is mostly of the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clock {
@@ -119,19 +124,16 @@ impl Clock {
     #[inline(always)]
     pub(super) fn time(&mut self, text: &[u8; TIME]) -> Option<Timestamp> {
         let (day, time) = text.split_first_chunk::<11>()?;
-        let &[h0, h1, b':', m0, m1, b':', s0, s1, b'.', f0, f1, f2, f3, f4, f5, b'Z'] = time else {
-            return None;
-        };
-        // Digits, two together, as numbers.
-        let mut is_odd = false;
-        let mut pair = |tens: u8, ones: u8| {
-            let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-            is_odd |= tens > 9 || ones > 9;
-            10 * u32::from(tens) + u32::from(ones)
-        };
+        let time = u128::from_le_bytes(*time.first_chunk()?);
+        // `10:11:12.` and the digits behind the point, each digit with its own value.
+        const ZERO: u128 = u128::from_le_bytes(*b"00:00:00.000000Z");
+        let digits = time ^ ZERO;
+        let is_odd = (digits | digits.wrapping_add(BELOW_TEN)) & TOP_BITS;
+        let [h0, h1, _, m0, m1, _, s0, s1, _, f @ .., _] = digits.to_le_bytes();
+        let pair = |tens: u8, ones: u8| 10 * u32::from(tens) + u32::from(ones);
         let (hour, minute, second) = (pair(h0, h1), pair(m0, m1), pair(s0, s1));
-        let micros = (pair(f0, f1) * 100 + pair(f2, f3)) * 100 + pair(f4, f5);
-        if is_odd || hour > 23 || minute > 59 || second > 59 {
+        let micros = (pair(f[0], f[1]) * 100 + pair(f[2], f[3])) * 100 + pair(f[4], f[5]);
+        if is_odd != 0 || hour > 23 || minute > 59 || second > 59 {
             return None;
         }
         let seconds = i64::from((hour * 60 + minute) * 60 + second);

@@ -169,7 +169,7 @@ impl<'a> Line<'a, '_> {
             return Some(None);
         }
         let from = from + name.len();
-        let end = self.text(wanted.username(), from)?;
+        let end = self.text(wanted.username.as_deref(), from)?;
         self.has_user = end > from;
         // The one capital letter in it is rare before it.
         let (before, after) = (b",\"object", b"Ref\":{");
@@ -212,7 +212,7 @@ impl<'a> Line<'a, '_> {
     fn object_ref(&mut self, wanted: &Scanner, from: usize) -> Option<usize> {
         let Some(node) = wanted.node(OBJECT_REF) else { return self.rest_of_object(from) };
         let name = b"\"resource\":\"";
-        match wanted.resource() {
+        match &wanted.resource {
             Some(resource) if self.bytes.get(from..)?.starts_with(name) => {
                 let end = self.text(Some(resource), from + name.len())? + 1;
                 match self.bytes.get(end)? {

@@ -106,10 +106,19 @@ impl Widths {
     /// Makes room for the shown cells of rows.
     fn add_rows(&mut self, rows: &[Vec<Cell>], shown: &[usize], zone: &TimeZone) {
         let mut text = String::new();
-        for row in rows {
-            for (width, n) in self.widths.iter_mut().zip(shown) {
+        for (width, n) in self.widths.iter_mut().zip(shown) {
+            // No number is longer than a larger one.
+            let (mut number, mut percent) = (None, None);
+            for cell in rows.iter().map(|row| &row[*n]) {
+                match cell {
+                    Cell::Number(it) if number >= Some(*it) => continue,
+                    Cell::Percent(it) if percent >= Some(*it) => continue,
+                    Cell::Number(it) => number = Some(*it),
+                    Cell::Percent(it) => percent = Some(*it),
+                    _ => {}
+                }
                 text.clear();
-                put(&row[*n], zone, &mut text);
+                put(cell, zone, &mut text);
                 *width = (*width).max(shown_width(&text));
             }
         }
@@ -244,10 +253,19 @@ fn fill(line: &mut String, start: usize, column: &Column, width: usize) {
     let blanks = width.saturating_sub(shown_width(&line[start..]));
     if column.is_number {
         line.insert_str(start, &" ".repeat(blanks));
-        line.extend(std::iter::repeat_n(' ', GAP));
+        blank(line, GAP);
     } else {
-        line.extend(std::iter::repeat_n(' ', blanks + GAP));
+        blank(line, blanks + GAP);
     }
+}
+
+/// Adds so many blanks.
+fn blank(line: &mut String, n: usize) {
+    const BLANKS: &str = "                                ";
+    for _ in 0..n / BLANKS.len() {
+        line.push_str(BLANKS);
+    }
+    line.push_str(&BLANKS[..n % BLANKS.len()]);
 }
 
 /// The columns that an escaped text takes.

@@ -41,7 +41,10 @@ pub(super) fn parts(key: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
 fn by_parts(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
     // Where they part decides: an absent part is less than the end of a text, which is less than more.
     let place = |byte: u8| byte.wrapping_add(2);
-    match a.iter().zip(b).find(|(a, b)| a != b) {
+    let (words, _) = a.as_chunks::<8>();
+    let (others, _) = b.as_chunks::<8>();
+    let same = 8 * words.iter().zip(others).take_while(|(a, b)| a == b).count();
+    match a[same..].iter().zip(&b[same..]).find(|(a, b)| a != b) {
         Some((a, b)) => place(*a).cmp(&place(*b)),
         None => a.len().cmp(&b.len()),
     }

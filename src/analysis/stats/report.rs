@@ -183,8 +183,10 @@ impl Report for StatsReport {
             columns.extend([Column::text("IDENTITY"), Column::text("ROLES").shrinking()]);
         }
         let most = self.rows.iter().map(|it| it.count).max().unwrap_or(1) as f64;
+        let n_columns = columns.len();
         let rows = self.rows.iter().map(|row| {
-            let mut cells: Vec<Cell> = row.key.iter().map(|it| Cell::from(it.clone())).collect();
+            let mut cells = Vec::with_capacity(n_columns);
+            cells.extend(row.key.iter().map(|it| Cell::from(it.clone())));
             if let Some(time) = row.key[0]
                 .as_ref()
                 .filter(|_| has_interval)
