@@ -46,7 +46,7 @@ pub fn lines(input: &InputSummary) -> Vec<String> {
     if input.skipped > 0 {
         let hint = match input.events {
             0 => "not one line is an audit event; is this the right file?",
-            _ => "all others are counted; --strict makes such a line an error",
+            _ => "all other lines are used; --strict makes such a line an error",
         };
         lines.push(format!("hint: {hint}"));
     }

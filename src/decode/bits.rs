@@ -43,6 +43,12 @@ fn quotes_or_backslashes(text: u8x16) -> u8x16 {
     text.simd_eq(u8x16::splat(b'"')) | text.simd_eq(u8x16::splat(b'\\'))
 }
 
+/// The same, or a newline.
+#[inline(always)]
+fn ends_text(text: u8x16) -> u8x16 {
+    quotes_or_backslashes(text) | text.simd_eq(u8x16::splat(b'\n'))
+}
+
 /// Bits of sixteen bytes where quotes, backslashes, opening and closing brackets are.
 #[inline(always)]
 fn marks(bytes: &[u8; 16]) -> [u32; 4] {
@@ -89,23 +95,62 @@ pub(super) fn is_plain_text<const N: usize>(bytes: &[u8; N]) -> bool {
     found.to_bitmask() == 0xFFFF
 }
 
-/// The closing quote of the string whose content begins at `from`, if all before it is printable ASCII
-/// and no backslash.
+/// The first of the next 16 · `N` bytes that `is_it`, all of them looked at without a branch: where ends
+/// are mostly so near, none has to be guessed. `None` also if there are not as many.
 #[inline(always)]
-pub(super) fn plain_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<16>()) {
-        let text = u8x16::new(*block);
-        let quotes = text.simd_eq(u8x16::splat(b'"'));
-        let mask = !(plain(text) & !quotes).to_bitmask() & 0xFFFF;
-        if mask != 0 {
-            at += mask.trailing_zeros() as usize;
-            return (bytes[at] == b'"').then_some(at);
-        }
-        at += 16;
+fn first_near<const N: usize>(
+    bytes: &[u8],
+    from: usize,
+    is_it: impl Fn(u8x16) -> u8x16,
+) -> Option<usize> {
+    const { assert!(N <= 8) };
+    let (blocks, _) = bytes.get(from..)?.as_chunks::<16>();
+    let mut mask = 0_u128;
+    for (n, block) in blocks.first_chunk::<N>()?.iter().enumerate() {
+        mask |= u128::from(is_it(u8x16::new(*block)).to_bitmask()) << (16 * n);
     }
-    // Too near to the line's end for a line as API servers write it.
-    None
+    (mask != 0).then(|| from + mask.trailing_zeros() as usize)
+}
+
+/// The closing quote of the string whose content begins at `from`, if all before it is printable ASCII
+/// and no backslash. It is mostly among the first 16 · `N` bytes.
+#[inline(always)]
+pub(super) fn plain_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
+    let is_end = |text: u8x16| !(plain(text) & !text.simd_eq(u8x16::splat(b'"')));
+    let mut at = from;
+    let end = first_near::<N>(bytes, from, is_end).or_else(|| {
+        // Too near to the line's end is no line as API servers write it.
+        while bytes.len() > at + 16 {
+            let end = first_near::<1>(bytes, at, is_end);
+            if end.is_some() {
+                return end;
+            }
+            at += 16;
+        }
+        None
+    })?;
+    (bytes[end] == b'"').then_some(end)
+}
+
+/// The closing quote of the string whose content begins at `from`, if it is on this line, mostly among
+/// the first 16 · `N` bytes.
+#[inline(always)]
+pub(super) fn near_string_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
+    match first_near::<N>(bytes, from, ends_text) {
+        Some(end) if bytes[end] == b'"' => Some(end),
+        _ => string_end(bytes, from),
+    }
+}
+
+/// The first brace, opening or closing, or newline at or after `from`, mostly among the next 128 bytes.
+#[inline(always)]
+pub(super) fn brace(bytes: &[u8], from: usize) -> Option<usize> {
+    let is_it = |text: u8x16| {
+        let is = |byte| text.simd_eq(u8x16::splat(byte));
+        is(b'{') | is(b'}') | is(b'\n')
+    };
+    first_near::<8>(bytes, from, is_it)
+        .or_else(|| memchr::memchr3(b'{', b'}', b'\n', &bytes[from..]).map(|it| from + it))
 }
 
 impl Marks {
@@ -130,8 +175,7 @@ impl Marks {
 pub(super) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<16>()) {
-        let text = u8x16::new(*block);
-        let mask = (quotes_or_backslashes(text) | text.simd_eq(u8x16::splat(b'\n'))).to_bitmask();
+        let mask = ends_text(u8x16::new(*block)).to_bitmask();
         if mask != 0 {
             return Some(at + mask.trailing_zeros() as usize);
         }
@@ -286,7 +330,12 @@ mod tests {
     proptest! {
         #[test]
         fn strings(bytes in bytes(), from in 0..8_usize) {
-            prop_assert_eq!(string_end(&bytes, from), slow_string_end(&bytes, from));
+            let end = slow_string_end(&bytes, from);
+            prop_assert_eq!(string_end(&bytes, from), end);
+            prop_assert_eq!(near_string_end::<1>(&bytes, from), end);
+            prop_assert_eq!(near_string_end::<8>(&bytes, from), end);
+            let first = bytes.iter().skip(from).position(|it| b"{}\n".contains(it)).map(|it| from + it);
+            prop_assert_eq!(bytes.get(from..).and_then(|_| brace(&bytes, from)), first);
         }
 
         // A backslash outside of strings is no JSON; there the two may differ.
@@ -320,7 +369,9 @@ mod tests {
             prop_assert_eq!(is_plain_text(text.first_chunk::<27>().expect("shorter")), is_plain(&bytes[..27]));
             let end = bytes.iter().position(|it| !is_plain(&[*it]));
             let expected = end.filter(|it| bytes[*it] == b'"');
-            prop_assert_eq!(plain_end(&bytes, 0), expected);
+            let expected = expected.filter(|it| *it < 32);
+            prop_assert_eq!(plain_end::<1>(&bytes, 0).filter(|it| *it < 32), expected);
+            prop_assert_eq!(plain_end::<2>(&bytes, 0).filter(|it| *it < 32), expected);
         }
 
         #[test]

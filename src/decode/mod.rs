@@ -151,13 +151,13 @@ impl<'a> Record<'a> {
         self.value(slot).map(Json::word).unwrap_or_default()
     }
 
-    /// The text of a projected key that was found to be a string without escapes.
+    /// The text of a projected key that was found to be a string without escapes: the line from there
+    /// on, and how much of it that is. Who copies it may copy whole blocks.
     #[inline]
-    pub fn plain_text(&self, slot: Slot) -> Option<&'a [u8]> {
-        match self.found[slot.0] {
-            Found { raw: Some([b'"', text @ .., b'"']), is_plain: true, .. } => Some(text),
-            _ => None,
-        }
+    pub fn plain_text(&self, slot: Slot) -> Option<(&'a [u8], usize)> {
+        let Found { raw: Some(raw), is_plain: true, .. } = self.found[slot.0] else { return None };
+        let start = raw.as_ptr().addr().wrapping_sub(self.line.as_ptr().addr()).wrapping_add(1);
+        self.line.get(start..).map(|it| (it, raw.len() - 2)).filter(|(it, len)| *len <= it.len())
     }
 
     /// Everything a projected key leads to.

@@ -541,7 +541,7 @@ impl<'a> Line<'a, '_> {
     /// quote and a letter follow, for were that quote the end of a string, no letter could follow it.
     #[inline(always)]
     pub(super) fn rest_of_object(&self, at: usize) -> Option<usize> {
-        let brace = at + memchr::memchr3(b'{', b'}', b'\n', &self.bytes[at..])?;
+        let brace = bits::brace(self.bytes, at)?;
         match self.bytes.get(brace..brace + 4) {
             Some([b'}', b',', b'"', b'a'..=b'z']) => Some(brace + 1),
             _ if self.is_open => None,

@@ -97,6 +97,8 @@ fn check_stdin(content: &[u8], expected: &str) {
     assert_eq!(shown(&run(folder.path(), "-", content)), expected);
 }
 
+/// What stands behind samples of skipped lines.
+const SKIPPED: &str = "hint: all other lines are used; --strict makes such a line an error";
 const COPY_AGAIN: &str =
     "hint: what could be read before that was used; copy the file again to have all of it";
 const MISSING: &str =
@@ -228,7 +230,7 @@ fn truncated_archive() {
         &[("x.tar", &archive[..text.len() + 3_000])],
         "x.tar",
         &format!(
-            "{events} events of 2 files in 2 logs\nerror: `x.tar!b.log` ends too early\n{COPY_AGAIN}\nexit 2"
+            "{events} events of 2 files in 2 logs\nerror: `x.tar!b.log` ends too early\n{COPY_AGAIN}\n{SKIPPED}\nexit 2"
         ),
     );
 }
@@ -385,6 +387,6 @@ fn bomb() {
             env!("CARGO_BIN_EXE_kubectl-audit")
         );
         let output = command.args(["-c", &line]).current_dir(folder.path()).output().unwrap();
-        assert_eq!(shown(&output), "1 events of 1 files in 1 logs\nexit 0");
+        assert_eq!(shown(&output), format!("1 events of 1 files in 1 logs\n{SKIPPED}\nexit 0"));
     }
 }

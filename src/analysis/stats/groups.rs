@@ -23,6 +23,20 @@ impl Keys {
         self.0.push(END);
     }
 
+    /// The same for the first `len` bytes of `text`. Others behind them may be copied and forgotten: a
+    /// copy of known length is quicker than one to the byte.
+    #[inline]
+    pub(super) fn push_first(&mut self, text: &[u8], len: usize) {
+        let end = self.0.len() + len;
+        match (text.first_chunk::<32>(), text.first_chunk::<64>()) {
+            (Some(block), _) if len < 32 => self.0.extend_from_slice(block),
+            (_, Some(block)) if len < 64 => self.0.extend_from_slice(block),
+            _ => self.0.extend_from_slice(&text[..len]),
+        }
+        self.0.truncate(end);
+        self.0.push(END);
+    }
+
     pub(super) fn push_absent(&mut self) {
         self.0.extend([ABSENT, END]);
     }

@@ -110,8 +110,8 @@ impl Stats {
     }
 
     fn push_value(&mut self, record: &Record<'_>, slot: Slot) {
-        if let Some(text) = record.plain_text(slot) {
-            return self.groups.key().push(text);
+        if let Some((text, len)) = record.plain_text(slot) {
+            return self.groups.key().push_first(text, len);
         }
         match record.values(slot) {
             Values::None => self.groups.key().push_absent(),

@@ -65,10 +65,10 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency: Option<Quantiles>,
+    pub latency: Option<Box<Quantiles>>,
     /// What the user of the row is today, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
 }
 
 /// How long requests took, from received to complete, in microseconds here and in seconds in a document.
@@ -110,7 +110,7 @@ pub(super) fn report(
         count: count.count,
         percent: (count.count as f64 * 1e6 / matched.max(1) as f64).round() / 1e4,
         bytes: question.bytes.then_some(count.bytes),
-        latency: count.latency.map(Quantiles::of),
+        latency: count.latency.map(|it| Box::new(Quantiles::of(it))),
         identity: None,
     };
     let text = |part: Option<&[u8]>| part.map(|it| String::from_utf8_lossy(it).into_owned());
@@ -146,7 +146,7 @@ impl StatsReport {
         for row in &mut self.rows {
             let Some(name) = &row.key[key] else { continue };
             let known = groups.get(name).into_iter().flatten().map(|it| Cow::Borrowed(&**it));
-            row.identity = Some(snapshot.identity(&subject::user(name, known)));
+            row.identity = Some(Box::new(snapshot.identity(&subject::user(name, known))));
         }
     }
 }
@@ -197,16 +197,16 @@ impl Report for StatsReport {
             cells.extend([Cell::Number(row.count), Cell::Percent(row.percent)]);
             cells.extend(row.bytes.filter(|_| has_bytes).map(Cell::Number));
             if has_latency {
-                let seconds = |it: Quantiles| {
+                let seconds = |it: &Quantiles| {
                     [it.p50, it.p90, it.p99, it.max].map(|it| Cell::Seconds(it as f64 / 1e6))
                 };
-                cells.extend(row.latency.map_or([const { Cell::None }; 4], seconds));
+                cells.extend(row.latency.as_deref().map_or([const { Cell::None }; 4], seconds));
             }
             if has_interval {
                 cells.push(Cell::Bar(row.count as f64 / most));
             }
             if has_identity {
-                let identity = row.identity.as_ref();
+                let identity = row.identity.as_deref();
                 cells.push(Cell::from(identity.map(Identity::label)));
                 cells.push(Cell::from(identity.map(Identity::held)));
             }
