@@ -112,11 +112,13 @@ pub(super) struct Scanner {
     pub tail: u32,
     /// Whether a field up to the stage is wanted.
     pub wants_of_start: bool,
-    /// Whether nothing that may stand between the user's name and the object is wanted, were a line in
+    /// Whether nothing that may stand between the user's groups and the object is wanted, were a line in
     /// another order, too. Of what ends a line the last counts.
     pub may_leap: bool,
-    /// What is wanted of the user's name, if nothing else of the user is.
+    /// What is wanted of the user's name.
     pub username: Option<Box<Node>>,
+    /// What is wanted of the user's groups.
+    pub groups: Option<Box<Node>>,
     /// What is wanted of the object's resource, if nothing else of the object is.
     pub resource: Option<Box<Node>>,
     /// Whether source IPs or user agent are wanted.
@@ -144,6 +146,7 @@ impl Scanner {
             wants_of_start: false,
             may_leap: false,
             username: None,
+            groups: None,
             resource: None,
             wants_of_client: false,
             memory: RefCell::default(),
@@ -164,13 +167,18 @@ impl Scanner {
             }
         }
         scanner.wants_of_start = scanner.fields[..=STAGE].iter().any(Option::is_some);
-        let only = |field, name| scanner.node(field)?.only(name).cloned().map(Box::new);
-        let (username, resource) = (only(USER, b"username"), only(OBJECT_REF, b"resource"));
+        let (user, object) = (scanner.node(USER), scanner.node(OBJECT_REF));
+        let leaf = |node: Option<&Node>, name: &[u8]| {
+            node?.children.iter().find(|it| *it.name == *name).cloned().map(Box::new)
+        };
+        let of_user: &[&[u8]] = &[b"username", b"groups"];
+        let wants_usual = user.is_none_or(|it| it.has_only(of_user));
+        let (username, groups) = (leaf(user, b"username"), leaf(user, b"groups"));
+        let resource = leaf(object.filter(|it| it.has_only(&[b"resource"])), b"resource");
         let is_unwanted = |field: usize| field == OBJECT_REF || scanner.node(field).is_none();
-        scanner.may_leap = scanner.others.is_empty()
-            && (USER + 1..RECEIVED).all(is_unwanted)
-            && (username.is_some() || is_unwanted(USER));
-        (scanner.username, scanner.resource) = (username, resource);
+        scanner.may_leap =
+            scanner.others.is_empty() && (USER + 1..RECEIVED).all(is_unwanted) && wants_usual;
+        (scanner.username, scanner.groups, scanner.resource) = (username, groups, resource);
         scanner.wants_of_client = scanner.node(SOURCE_IPS).or(scanner.node(USER_AGENT)).is_some();
         scanner
     }
@@ -246,12 +254,10 @@ impl Scanner {
 }
 
 impl Node {
-    /// What is wanted of this field, if nothing else of the object is.
-    fn only(&self, name: &[u8]) -> Option<&Node> {
-        match &*self.children {
-            [only] if self.slot.is_none() && *only.name == *name => Some(only),
-            _ => None,
-        }
+    /// Whether nothing is wanted of this object but fields of these names, whole.
+    fn has_only(&self, names: &[&[u8]]) -> bool {
+        let is_one = |it: &Node| it.children.is_empty() && names.contains(&&*it.name);
+        self.slot.is_none() && self.children.iter().all(is_one)
     }
 
     fn is_too_wide(&self) -> bool {

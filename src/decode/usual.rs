@@ -115,9 +115,8 @@ impl<'a> Line<'a, '_> {
                 at
             }
             None => {
-                self.close(at);
-                bytes = self.bytes;
                 let (end, end_of_client) = self.user(wanted, at - 1)?;
+                bytes = self.bytes;
                 seen |= 1 << USER;
                 if wanted.wants_of_client || end_of_client == end {
                     leave!(end, IMPERSONATED_USER);
@@ -156,7 +155,7 @@ impl<'a> Line<'a, '_> {
     }
 
     /// From the content of `user` on, which begins at `from`, to the content of `objectRef`, if of what is
-    /// between them nothing but the user's name is wanted.
+    /// between them nothing but the user's name and groups is wanted.
     ///
     /// Is that place the first `objectRef`, and one level deep? In valid JSON `,"objectRef":{` cannot be
     /// inside a string, since its quotes are not escaped. Without a backslash before it, no name before it
@@ -169,8 +168,14 @@ impl<'a> Line<'a, '_> {
             return Some(None);
         }
         let from = from + name.len();
-        let end = self.text::<4>(wanted.username.as_deref(), from)?;
+        let mut end = self.text::<4>(wanted.username.as_deref(), from)?;
         self.has_user = end > from;
+        if let Some(groups) = &wanted.groups {
+            match self.groups(groups, end + 1) {
+                Some(behind) => end = behind,
+                None => return Some(None),
+            }
+        }
         // The one capital letter in it is rare before it.
         let (before, after) = (b",\"object", b"Ref\":{");
         let mut at = end;
@@ -188,6 +193,34 @@ impl<'a> Line<'a, '_> {
             at += 1;
         }
         Some(None)
+    }
+
+    /// Reads the groups of a user, if they follow the name and perhaps the uid, as texts without escapes;
+    /// gives their end.
+    #[inline(always)]
+    fn groups(&mut self, node: &Node, from: usize) -> Option<usize> {
+        let mut at = from;
+        if self.bytes.get(at..)?.starts_with(b",\"uid\":\"") {
+            at = bits::near_string_end::<4>(self.bytes, at + b",\"uid\":\"".len())? + 1;
+        }
+        if !self.bytes.get(at..)?.starts_with(b",\"groups\":[\"") {
+            return None;
+        }
+        let start = at + b",\"groups\":".len();
+        at = start + 2;
+        let end = loop {
+            let end = bits::plain_end::<2>(self.bytes, at)?;
+            match self.bytes.get(end + 1..end + 3)? {
+                b",\"" => at = end + 3,
+                [b']', _] => break end + 2,
+                _ => return None,
+            }
+        };
+        let raw = Some(&self.bytes[start..end]);
+        for slot in node.slot.iter().chain(&node.through) {
+            self.found[*slot] = Found { raw, depth: node.depth, is_plain: false };
+        }
+        Some(end)
     }
 
     /// Reads a text that may be wanted and whose content begins at `from`; gives the place of its
@@ -248,6 +281,7 @@ impl<'a> Line<'a, '_> {
     /// The same for a user that is not known, or not any more.
     #[cold]
     fn new_user(&mut self, wanted: &Scanner, value: usize) -> Option<(usize, usize)> {
+        self.close(value);
         let node = wanted.node(USER);
         let end = match node {
             Some(node) => self.value(node, value)?,

@@ -57,9 +57,9 @@ impl Operand {
     /// Whether an event's list has this element, or its text this part.
     pub(super) fn is_in(&self, json: Json<'_>) -> bool {
         match json.kind() {
-            Kind::List => {
+            Kind::List => self.is_in_plain(json.bytes()).unwrap_or_else(|| {
                 self.may_be_in(json.bytes()) && json.elements().into_iter().any(|it| self.is(it))
-            }
+            }),
             Kind::Object => false,
             _ => memchr::memmem::find(&text(json), &self.text).is_some(),
         }
@@ -67,6 +67,33 @@ impl Operand {
 }
 
 impl Operand {
+    /// Whether a list of texts has this element, if the list is as API servers write one: no blanks, and
+    /// nothing but texts. Numbers and times may be written in other ways.
+    fn is_in_plain(&self, list: &[u8]) -> Option<bool> {
+        if self.is_number || self.time.is_some() {
+            return None;
+        }
+        let mut at = list.starts_with(b"[\"").then_some(2)?;
+        loop {
+            let mut end = at + memchr::memchr2(b'"', b'\\', &list[at..])?;
+            let is_it = if list[end] == b'"' {
+                list[at..end] == *self.text
+            } else {
+                while list[end] == b'\\' {
+                    end += 2;
+                    end += memchr::memchr2(b'"', b'\\', list.get(end..)?)?;
+                }
+                self.is(Json::new(&list[at - 1..end + 1]))
+            };
+            match list.get(end + 1..)? {
+                _ if is_it => return Some(true),
+                b"]" => return Some(false),
+                [b',', b'"', ..] => at = end + 3,
+                _ => return None,
+            }
+        }
+    }
+
     /// Whether a list may have this element, by its bytes: most lists are done with here, without a
     /// copy. Numbers, times, lists and objects may be written in other ways, and so may what is escaped.
     fn may_be_in(&self, list: &[u8]) -> bool {
