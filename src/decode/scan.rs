@@ -1,6 +1,7 @@
 //! The fast reader: walks a line for the wanted keys only, and hands over what it is not sure of.
 //!
-//! A line is read from both ends: forward up to the first body, then the timestamps and annotations
+//! `usual` reads what stands as API servers write it; the walk here goes on with anything else. A line is
+//! read from both ends: forward up to the first body, then the timestamps and annotations
 //! that stand behind the bodies. Bodies are jumped; what is in there is not checked. Of a repeated
 //! key it takes what `strict` takes, which is why that reader knows two kinds of keys.
 
@@ -291,7 +292,8 @@ impl Node {
 /// A line being read. Every step gives `None` for what it is not sure of.
 pub(super) struct Line<'a, 'f> {
     pub bytes: &'a [u8],
-    /// Whether other lines follow: the steps of a usual line do not leave theirs, and no other is taken.
+    /// Whether other lines may follow, since nobody looked for the end of this one: no step of `usual`
+    /// crosses a newline, and the walk begins only after [`close`](Line::close).
     pub is_open: bool,
     pub found: &'f mut Vec<Found<'a>>,
     pub level: Option<Level>,
