@@ -64,7 +64,11 @@ impl Condition {
     #[inline]
     pub fn holds(&self, record: &Record<'_>) -> bool {
         match self {
-            Condition::Key(slot, operator) => operator.holds(&record.values(*slot)),
+            Condition::Key(slot, operator) => {
+                let plain = record.plain_text(*slot);
+                let of_text = plain.and_then(|(text, len)| operator.0.holds_for_text(&text[..len]));
+                of_text.unwrap_or_else(|| operator.holds(&record.values(*slot)))
+            }
             Condition::Any(conditions) => conditions.iter().any(|it| it.holds(record)),
             Condition::All(conditions) => conditions.iter().all(|it| it.holds(record)),
         }
@@ -81,6 +85,16 @@ impl Test {
             Test::In(operands) => operands.iter().any(Operand::is_empty),
             Test::NotIn(operands) => !operands.iter().any(Operand::is_empty),
             Test::Present | Test::Compares(..) | Test::Contains(_) | Test::Matches(_) => false,
+        }
+    }
+
+    /// The same as [`holds`](Test::holds) for a text without escapes, where comparing its bytes is all.
+    #[inline]
+    fn holds_for_text(&self, text: &[u8]) -> Option<bool> {
+        match self {
+            Test::Is(operand) => operand.is_text(text),
+            Test::IsNot(operand) => Some(!operand.is_text(text)?),
+            _ => None,
         }
     }
 

@@ -54,6 +54,12 @@ impl Operand {
                 && self.order_text(&text) == Ordering::Equal)
     }
 
+    /// Whether a text is this one; `None` where a number or a time may be written in another way.
+    #[inline]
+    pub(super) fn is_text(&self, text: &[u8]) -> Option<bool> {
+        (!self.is_number && self.time.is_none()).then(|| *text == *self.text)
+    }
+
     /// Whether an event's list has this element, or its text this part.
     pub(super) fn is_in(&self, json: Json<'_>) -> bool {
         match json.kind() {
@@ -73,8 +79,14 @@ impl Operand {
         if self.is_number || self.time.is_some() {
             return None;
         }
+        let is_bare = !self.text.iter().any(|it| matches!(it, b'"' | b'\\'));
         let mut at = list.starts_with(b"[\"").then_some(2)?;
         loop {
+            if is_bare
+                && list[at..].strip_prefix(&*self.text).is_some_and(|it| it.starts_with(b"\""))
+            {
+                return Some(true);
+            }
             let mut end = at + memchr::memchr2(b'"', b'\\', &list[at..])?;
             let is_it = if list[end] == b'"' {
                 list[at..end] == *self.text
