@@ -477,9 +477,6 @@ impl<'a> Line<'a, '_> {
             LEVEL => self.level = Some(level(raw)?),
             STAGE => self.stage = Some(stage(raw)?),
             STAGE_TIMESTAMP => self.stage_timestamp = Some(time(raw)?),
-            USER => {
-                self.has_user = raw.starts_with(b"{\"username\":\"") && raw.get(13) != Some(&b'"')
-            }
             _ => {}
         }
         Some(end)

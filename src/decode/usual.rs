@@ -65,19 +65,20 @@ impl<'a> Line<'a, '_> {
                 }
             };
         }
-        let rest = &bytes[START.len()..];
-        macro_rules! level {
-            ($($level:ident $text:literal)*) => {
-                match rest {
-                    $(_ if rest.starts_with($text) => (Level::$level, START.len() + $text.len()),)*
-                    _ => leave!(START.len() - 1, LEVEL),
+        // The value of the text that stands at `$at`, and the place behind that; or `$other`.
+        macro_rules! one_of {
+            ($at:expr, $other:expr, $($value:expr => $text:literal)*) => {
+                match &bytes[$at..] {
+                    $(rest if rest.starts_with($text) => ($value, $at + $text.len()),)*
+                    _ => $other,
                 }
             };
         }
-        let (level, at) = level! {
-            Metadata b"\"level\":\"Metadata\",\"auditID\":\""
-            RequestResponse b"\"level\":\"RequestResponse\",\"auditID\":\""
-            Request b"\"level\":\"Request\",\"auditID\":\""
+        let (level, at) = one_of! {
+            START.len(), leave!(START.len() - 1, LEVEL),
+            Level::Metadata => b"\"level\":\"Metadata\",\"auditID\":\""
+            Level::RequestResponse => b"\"level\":\"RequestResponse\",\"auditID\":\""
+            Level::Request => b"\"level\":\"Request\",\"auditID\":\""
         };
         self.level = Some(level);
         seen |= 1 << LEVEL | 1 << AUDIT_ID;
@@ -86,19 +87,11 @@ impl<'a> Line<'a, '_> {
             Some(id) if rest.get(UUID) == Some(&b'"') && bits::is_plain_text(id) => at + UUID,
             _ => bits::string_end(bytes, at)?,
         };
-        let rest = &bytes[end..];
-        macro_rules! stage {
-            ($($stage:ident $text:literal)*) => {
-                match rest {
-                    $(_ if rest.starts_with($text) => (Stage::$stage, end + $text.len()),)*
-                    _ => leave!(end + 1, STAGE),
-                }
-            };
-        }
-        let (stage, uri) = stage! {
-            ResponseComplete b"\",\"stage\":\"ResponseComplete\",\"requestURI\":\""
-            RequestReceived b"\",\"stage\":\"RequestReceived\",\"requestURI\":\""
-            ResponseStarted b"\",\"stage\":\"ResponseStarted\",\"requestURI\":\""
+        let (stage, uri) = one_of! {
+            end, leave!(end + 1, STAGE),
+            Stage::ResponseComplete => b"\",\"stage\":\"ResponseComplete\",\"requestURI\":\""
+            Stage::RequestReceived => b"\",\"stage\":\"RequestReceived\",\"requestURI\":\""
+            Stage::ResponseStarted => b"\",\"stage\":\"ResponseStarted\",\"requestURI\":\""
         };
         self.stage = Some(stage);
         seen |= 1 << STAGE | 1 << REQUEST_URI;
