@@ -4,12 +4,12 @@ build:
     cargo build --release
 
 test:
-    cargo test
+    cargo test --workspace
 
 lint:
-    cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
-    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
 # After a wanted change of output: writes README and guide anew; read the difference
 overwrite:

@@ -34,7 +34,7 @@ fn kubectl_completes() {
     check(&["audit", "stats", "-o", "j"], &["json", "jsonl"], ":4");
     check(&["audit", "stats", ""], &[], ":0");
     check(&["audit", "events", "-F", "user.user"], &["user.username="], ":6");
-    check(&["audit", "doctor", "--node", "cp"], &["cp-1"], ":4");
+    check(&["audit", "doctor", "--node", "cp"], &["cp-1", "cp-2"], ":4");
     check(&["audit", "events", "-n", "kube-"], &["kube-public", "kube-system"], ":4");
     check(&["audit", "events", "--server=https://127.0.0.1:1", "-n", ""], &[], ":4");
 }

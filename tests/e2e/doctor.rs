@@ -1,7 +1,7 @@
 //! `doctor` says how auditing is really set up.
 
 use super::{
-    cluster::audit,
+    cluster::{AUDIT_LOG, NODES, audit},
     nodes::{audit_as, reader},
 };
 
@@ -12,11 +12,13 @@ fn the_setup_and_what_is_missing() {
     // The rotation is not what the benchmark asks for.
     assert_eq!(ended.status, Some(1), "{}", ended.stderr);
     let setup: serde_json::Value = serde_json::from_str(&ended.stdout).expect("it is JSON");
-    let server = &setup["apiServers"][0];
-    assert_eq!(server["node"], "cp-1");
-    assert_eq!(server["logPath"], "/var/log/kubernetes/audit/audit.log");
-    assert_eq!(server["policyFile"], "/etc/kubernetes/audit-policy.yaml");
-    assert_eq!(server["isServed"], true);
+    for (n, node) in NODES.iter().enumerate() {
+        let server = &setup["apiServers"][n];
+        assert_eq!(server["node"], node.name);
+        assert_eq!(server["logPath"], AUDIT_LOG);
+        assert_eq!(server["policyFile"], "/etc/kubernetes/audit-policy.yaml");
+        assert_eq!(server["isServed"], true);
+    }
     let findings = setup["findings"].as_array().expect("there are findings");
     let ids: Vec<_> = findings.iter().filter_map(|it| it["id"].as_str()).collect();
     assert!(ids.contains(&"CIS-1.2.17"), "{ids:?}");

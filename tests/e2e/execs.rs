@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{AUDIT_LOG, User, audit, kubectl, program, run},
+    cluster::{NODES, Node, User, audit, kubectl, program, run},
     nodes::{audit_as, reader},
     story::Story,
 };
@@ -44,7 +44,7 @@ fn check_story(story: &Story, list: &Value) {
     assert_eq!(mine.iter().map(shown).collect::<Vec<_>>(), expected());
     for it in mine {
         assert_eq!((&it["namespace"], &it["pod"]), (&json!(story.namespace), &json!("box")));
-        assert_eq!(it["sourceIPs"], json!(["10.77.0.1"]));
+        assert_eq!(it["sourceIPs"], json!([NODES[1].address()]));
         assert_eq!(it["tool"]["name"], "kubectl");
         let grant = it["allowedBy"].as_str().expect("a role allowed it");
         assert!(grant.contains("Role \"sessions\""), "{grant}");
@@ -103,13 +103,13 @@ fn clock() -> i64 {
 }
 
 /// Holds a session of a hand-written client open for a second.
-fn raw(token: &str, method: &str, path: &str, headers: &[&str]) {
+fn raw(node: Node, token: &str, method: &str, path: &str, headers: &[&str]) {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--http1.1", "--max-time", "1", "--request", method])
         .args(["--cacert", "/etc/kubernetes/pki/ca.crt"])
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(headers.iter().flat_map(|it| ["--header", it]))
-        .arg(format!("https://10.77.0.1:6443{path}"));
+        .arg(format!("{}{path}", node.server()));
     // It waits for bytes that do not come, until its time is over.
     let ended = run(&mut curl);
     assert!(ended.status.is_some(), "{ended:?}");
@@ -117,8 +117,8 @@ fn raw(token: &str, method: &str, path: &str, headers: &[&str]) {
 
 /// The stage timestamp of an event of the log, in microseconds.
 fn stage_time(audit_id: &str, stage: &str) -> i64 {
-    let log = std::fs::read_to_string(AUDIT_LOG).expect("the log is there");
-    let events = log.lines().filter(|it| it.contains(audit_id));
+    let logs = NODES.map(|it| std::fs::read_to_string(it.audit_log()).expect("the log is there"));
+    let events = logs.iter().flat_map(|it| it.lines()).filter(|it| it.contains(audit_id));
     let mut events = events.filter_map(|it| serde_json::from_str::<Value>(it).ok());
     let event = events.find(|it| it["stage"] == stage).expect("it is in the log");
     micros(&event["stageTimestamp"])
@@ -154,15 +154,16 @@ fn sessions_appear_as_they_happen() {
     let token = inside(&["create", "token", "ci"]);
     let local = Watch::start({
         let mut command = Command::new("sh");
-        // The path comes last, behind the flags that every watch gets.
-        command.args(["-c", &format!("exec {} \"$@\" {AUDIT_LOG}", program()), "sh"]);
+        // The paths come last, behind the flags that every watch gets.
+        let [first, second] = NODES.map(|it| it.audit_log().display().to_string());
+        command.args(["-c", &format!("exec {} \"$@\" {first} {second}", program()), "sh"]);
         command
     });
     let node = Watch::start(reader().command(&program()));
     // What was there before is told first.
     sleep(Duration::from_secs(3));
     exec(bob, namespace, pod, "true", "websocket");
-    exec(bob, namespace, pod, "false", "spdy");
+    exec(&bob.at(NODES[1]), namespace, pod, "false", "spdy");
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/exec?command=sleep&command=9");
     let path = format!("{path}&stdout=true");
     let spdy = [
@@ -170,7 +171,7 @@ fn sessions_appear_as_they_happen() {
         "Upgrade: SPDY/3.1",
         "X-Stream-Protocol-Version: v4.channel.k8s.io",
     ];
-    raw(token.trim(), "POST", &path, &spdy);
+    raw(NODES[0], token.trim(), "POST", &path, &spdy);
     let websocket = [
         "Connection: Upgrade",
         "Upgrade: websocket",
@@ -178,7 +179,7 @@ fn sessions_appear_as_they_happen() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         "Sec-WebSocket-Protocol: v4.channel.k8s.io",
     ];
-    raw(token.trim(), "GET", &path, &websocket);
+    raw(NODES[1], token.trim(), "GET", &path, &websocket);
     sleep(Duration::from_secs(4));
     let ci = format!("system:serviceaccount:{namespace}:ci");
     let expected = [

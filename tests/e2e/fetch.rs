@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::{
-    cluster::{audit, run},
+    cluster::{NODES, audit, run},
     nodes::{audit_as, reader},
     stats::{KEYS, check_requests},
     story::Story,
@@ -20,11 +20,14 @@ fn the_copy_tells_the_story() {
         let args: Vec<&str> = ["fetch", "-o", to].into_iter().chain(compress).collect();
         audit_as(reader(), &args).ok();
         if compress.is_some() {
-            fs::remove_file(folder.path().join("cp-1/audit.log")).expect("it is there");
+            for node in NODES {
+                let copy = folder.path().join(node.name).join("audit.log");
+                fs::remove_file(copy).expect("it is there");
+            }
         }
         let report = audit(&["stats", "-k", KEYS, "-o", "json", to]).json();
         check_requests(&report, story);
-        assert_eq!(report["input"]["logs"], 1);
+        assert_eq!(report["input"]["logs"], NODES.len());
         let manifest = fs::read(folder.path().join("manifest.json")).expect("it is there");
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("it is JSON");
         let items = manifest["items"].as_array().expect("it has items");

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, sync::OnceLock, time::Instant};
 
 use super::{
-    cluster::{AUDIT_LOG, User, audit, kubectl, program, run},
+    cluster::{AUDIT_LOG, NODES, User, audit, audit_logs, kubectl, program, run},
     stats::{KEYS, check_requests},
     story::Story,
 };
@@ -50,9 +50,12 @@ pub fn audit_as(user: &User, args: &[&str]) -> super::cluster::Ended {
 #[ignore = "needs the control plane of tests/e2e"]
 fn stats_from_the_nodes_tell_the_story() {
     let story = Story::told();
-    let report = audit_as(reader(), &["stats", "-k", KEYS, "-o", "json"]).json();
-    check_requests(&report, story);
-    assert_eq!(report["input"]["skipped"], 0);
+    for through in NODES {
+        let report = audit_as(&reader().at(through), &["stats", "-k", KEYS, "-o", "json"]).json();
+        check_requests(&report, story);
+        assert_eq!(report["input"]["skipped"], 0);
+        assert_eq!(report["input"]["logs"], NODES.len());
+    }
 }
 
 #[test]
@@ -78,9 +81,11 @@ fn refusals_say_what_to_do() {
     let told = audit_as(&story.mallory, &["stats"]).failed();
     assert!(told.contains("cannot list resource \"nodes\""), "{told}");
     assert!(told.contains("name them with --node"), "{told}");
-    let told = audit_as(&story.mallory, &["stats", "--node", "cp-1"]).failed();
-    assert!(told.contains("cannot get resource \"nodes/proxy\""), "{told}");
-    assert!(told.contains("run commands in every pod"), "{told}");
+    for node in NODES {
+        let told = audit_as(&story.mallory, &["stats", "--node", node.name]).failed();
+        assert!(told.contains("cannot get resource \"nodes/proxy\""), "{told}");
+        assert!(told.contains("run commands in every pod"), "{told}");
+    }
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn impersonation() {
     let reader = reader();
     audit(&["stats", "--as", &reader.name, "--as-uid", "7", "--as-user-extra", "team=red"]).ok();
     let keys = "impersonatedUser.username,impersonatedUser.uid,impersonatedUser.extra";
-    let report = audit(&["stats", "-k", keys, "-o", "json", AUDIT_LOG]).json();
+    let report = audit_logs(&["stats", "-k", keys, "-o", "json"]).json();
     let key = serde_json::json!([reader.name, "7", "{\"team\":[\"red\"]}"]);
     let rows = report["rows"].as_array().expect("a report has rows");
     assert!(rows.iter().any(|row| row["key"] == key), "{key}");
@@ -145,7 +150,8 @@ fn no_slower_than_kubectl() {
     };
     let raw = "/api/v1/nodes/cp-1/proxy/logs/kubernetes/large.log";
     let kubectl = time(&|| drop(kubectl(&["get", "--raw", raw]).ok()));
-    let path = ["stats", "--log-path", "/var/log/kubernetes/large.log", "-o", "json"];
+    let large = "/var/log/kubernetes/large.log";
+    let path = ["stats", "--node", "cp-1", "--log-path", large, "-o", "json"];
     let ours = time(&|| drop(audit(&path).ok()));
     std::fs::remove_file("/var/log/kubernetes/large.log").expect("it was there");
     let size = (whole * times) as f64 / 1e6;

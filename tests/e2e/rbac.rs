@@ -15,7 +15,7 @@ use kubectl_audit::{
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{AUDIT_LOG, Ended, User as Person, audit, kubectl, run},
+    cluster::{Ended, User as Person, audit, audit_logs, kubectl, run},
     nodes::{audit_as, grant},
     story::Story,
 };
@@ -336,8 +336,7 @@ fn generated_roles_are_enough_and_least() {
     }
     sleep(Duration::from_millis(500));
     let subject = format!("{namespace}/worker");
-    let generated =
-        audit(&["rbac", "generate", "--subject", &subject, "-o", "json", AUDIT_LOG]).json();
+    let generated = audit_logs(&["rbac", "generate", "--subject", &subject, "-o", "json"]).json();
     kubectl(&["delete", "clusterrolebinding", &admin]).ok();
     with_manifest(&["apply"], &generated.to_string()).ok();
     sleep(Duration::from_secs(2));

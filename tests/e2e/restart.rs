@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    path::Path,
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    cluster::{AUDIT_LOG, audit, kubectl, program, run},
+    cluster::{AUDIT_LOG, NODES, Node, audit, audit_logs, kubectl, program, run},
     nodes::reader,
 };
 
@@ -21,21 +20,18 @@ mod hook;
 mod load;
 mod policy;
 
-/// Restarts the API server with more flags.
+/// Restarts the API server of the first node with more flags.
 fn restart(flags: &str) {
-    restart_without("", flags);
+    NODES[0].restart("", flags);
 }
 
-/// Restarts it with some of its usual flags missing.
-fn restart_without(names: &str, flags: &str) {
-    let kit = std::env::var("CONTROL_PLANE").expect("tests/e2e/run sets CONTROL_PLANE");
-    let mut start = Command::new(Path::new(&kit).join("lib/start"));
-    start.args(["cp-1", "1"]).env("AUDIT_ARGS", flags).env("WITHOUT", names);
-    run(&mut start).ok();
+/// Restarts the API servers of all nodes, one after the other, with some of their usual flags missing.
+fn restart_all(without: &str, flags: &str) {
+    NODES.iter().for_each(|node| node.restart(without, flags));
 }
 
-/// Makes many objects whose names begin so.
-fn load(prefix: &str, n: usize) {
+/// Makes many objects whose names begin so, through the API server of this node.
+fn load(node: Node, prefix: &str, n: usize) {
     let mut objects = String::new();
     for i in 0..n {
         let _ = writeln!(
@@ -45,7 +41,8 @@ fn load(prefix: &str, n: usize) {
     }
     let file = std::env::temp_dir().join(format!("{prefix}.yaml"));
     fs::write(&file, objects).expect("the temporary folder can be written");
-    kubectl(&["create", "-f", file.to_str().expect("it is text")]).ok();
+    let server = format!("--server={}", node.server());
+    kubectl(&["create", &server, "-f", file.to_str().expect("it is text")]).ok();
     fs::remove_file(file).expect("it was there");
 }
 
@@ -71,7 +68,7 @@ fn nothing_is_lost_or_doubled_through_rotation_and_restart() {
     let flags = "--audit-log-maxsize=1 --audit-log-maxbackup=200";
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set").as_millis();
     let prefix = format!("load-{now}");
-    restart(flags);
+    restart_all("", flags);
     let out = std::env::temp_dir().join(format!("{prefix}.jsonl"));
     let followed = fs::File::create(&out).expect("the temporary folder can be written");
     let follow = reader()
@@ -82,13 +79,18 @@ fn nothing_is_lost_or_doubled_through_rotation_and_restart() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it can be started");
-    load(&prefix, 400);
-    restart(&format!("{flags} --audit-log-maxage=7"));
-    load(&format!("{prefix}-again"), 400);
-    let rotated = fs::read_dir(Path::new(AUDIT_LOG).parent().expect("it is in a folder"))
-        .expect("the folder is there")
-        .count();
-    assert!(rotated > 2, "the log was rotated under the load: {rotated} files");
+    for node in NODES {
+        load(node, &format!("{prefix}-{}", node.name), 400);
+    }
+    restart_all("", &format!("{flags} --audit-log-maxage=7"));
+    for node in NODES {
+        load(node, &format!("{prefix}-{}-again", node.name), 400);
+    }
+    for node in NODES {
+        let folder = fs::read_dir(node.log_path("kubernetes/audit")).expect("the folder is there");
+        let rotated = folder.count();
+        assert!(rotated > 2, "{}: rotated under the load: {rotated} files", node.name);
+    }
     sleep(Duration::from_secs(6));
     run(Command::new("kill").args(["-INT", &follow.id().to_string()])).ok();
     let ended = follow.wait_with_output().expect("it ends");
@@ -100,32 +102,33 @@ fn nothing_is_lost_or_doubled_through_rotation_and_restart() {
     let again = audit(&["events", "-o", "jsonl", "--since", "10m"]).ok();
     let read = created(&again, &prefix);
     for (how, found) in [("followed", live), ("read afterwards", read)] {
-        assert_eq!(found.len(), 800, "{how}: nothing is lost");
+        assert_eq!(found.len(), 1_600, "{how}: nothing is lost");
         assert!(found.values().all(|n| *n == 1), "{how}: nothing is doubled");
     }
 }
 
-/// What `doctor` finds, and what it says of the first API server.
+/// What `doctor` finds of the first API server, and what it says of the first API server.
 fn doctor() -> (Vec<String>, Value) {
     let ended = audit(&["doctor", "-o", "json"]);
     assert_eq!(ended.status, Some(1), "{}", ended.stderr);
     let setup: Value = serde_json::from_str(&ended.stdout).expect("it is JSON");
-    let findings = setup["findings"].as_array().expect("there are findings");
-    let ids = findings.iter().filter_map(|it| it["id"].as_str()).map(str::to_owned);
+    let findings = setup["findings"].as_array().expect("there are findings").iter();
+    let findings = findings.filter(|it| it["node"] == "cp-1");
+    let ids = findings.filter_map(|it| it["id"].as_str()).map(str::to_owned);
     (ids.collect(), setup["apiServers"][0].clone())
 }
 
 #[test]
 #[ignore = "needs the control plane of tests/e2e"]
 fn auditing_is_off_or_half_configured() {
-    restart_without("--audit-log-path --audit-policy-file", "");
+    NODES[0].restart("--audit-log-path --audit-policy-file", "");
     let (off, server) = doctor();
     for id in ["CIS-1.2.16", "CIS-3.2.1"] {
         assert!(off.iter().any(|it| it == id), "{id} of {off:?}");
     }
     assert_eq!(server["policyFile"], Value::Null);
 
-    restart_without("--audit-policy-file", "--audit-log-maxage=7");
+    NODES[0].restart("--audit-policy-file", "--audit-log-maxage=7");
     let (half, server) = doctor();
     assert!(half.iter().any(|it| it == "CIS-3.2.1"), "{half:?}");
     assert!(half.iter().any(|it| it == "CIS-1.2.17"), "{half:?}");
@@ -133,7 +136,7 @@ fn auditing_is_off_or_half_configured() {
     assert_eq!(server["logPath"], AUDIT_LOG);
 
     let whole = "--audit-log-maxage=30 --audit-log-maxbackup=10 --audit-log-maxsize=100";
-    restart(whole);
+    restart_all("", whole);
     let setup = audit(&["doctor", "-o", "json"]);
     assert!(!setup.stdout.contains("CIS-"), "{}", setup.stdout);
 }
@@ -158,7 +161,7 @@ fn a_session_when_the_api_server_restarts() {
     restart("--audit-log-maxage=8");
     kubectl(&["exec", &pod, "--", "true"]).ok();
     sleep(Duration::from_secs(1));
-    let list = audit(&["execs", "-n", "default", "-o", "json", AUDIT_LOG]).json();
+    let list = audit_logs(&["execs", "-n", "default", "-o", "json"]).json();
     let _ = held.kill();
     let _ = held.wait();
     let items = list["items"].as_array().expect("a list has items");

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    cluster::{AUDIT_LOG, audit},
-    story::Story,
-};
+use super::{cluster::audit_logs, story::Story};
 
 /// Counts by user, verb, resource, subresource and code.
 pub const KEYS: &str =
@@ -27,7 +24,7 @@ pub fn check_requests(report: &Value, story: &Story) {
 #[ignore = "needs the control plane of tests/e2e"]
 fn stats_of_the_log_tell_the_story() {
     let story = Story::told();
-    let report = audit(&["stats", "-k", KEYS, "-o", "json", AUDIT_LOG]).json();
+    let report = audit_logs(&["stats", "-k", KEYS, "-o", "json"]).json();
     check_requests(&report, story);
     assert_eq!(report["input"]["skipped"], 0);
 }
@@ -37,7 +34,7 @@ fn stats_of_the_log_tell_the_story() {
 fn impersonated_users_are_told_apart() {
     let story = Story::told();
     let keys = "impersonatedUser.username,user.username,verb,objectRef.resource";
-    let report = audit(&["stats", "-k", keys, "-o", "json", AUDIT_LOG]).json();
+    let report = audit_logs(&["stats", "-k", keys, "-o", "json"]).json();
     let key = serde_json::json!([story.dave, "kubernetes-admin", "get", "pods"]);
     let rows = report["rows"].as_array().expect("a report has rows");
     let row = rows.iter().find(|row| row["key"] == key);
@@ -49,7 +46,7 @@ fn impersonated_users_are_told_apart() {
 fn a_wrong_token_is_a_request_of_nobody() {
     Story::told();
     let keys = "user.username,responseStatus.code";
-    let report = audit(&["stats", "-k", keys, "-o", "json", AUDIT_LOG]).json();
+    let report = audit_logs(&["stats", "-k", keys, "-o", "json"]).json();
     let rows = report["rows"].as_array().expect("a report has rows");
     let is_nobody = |row: &&Value| row["key"] == serde_json::json!([null, "401"]);
     assert!(rows.iter().any(|row| is_nobody(&row)), "{rows:?}");

@@ -1,4 +1,5 @@
-//! What several users do in the cluster, played once for all tests.
+//! What several users do in the cluster, played once for all tests. Bob, Mallory and the service account
+//! ask the API server of the second node, all others that of the first.
 
 use std::{
     io::{Read, Write},
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::cluster::{User, kubectl, run};
+use super::cluster::{NODES, User, kubectl, run};
 
 /// What was done, and by whom. Names carry a number, so that the story can be played again in a
 /// cluster that was kept.
@@ -63,7 +64,7 @@ impl Story {
             SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set").as_millis();
         let namespace = format!("shop-{id}");
         let user = |name: &str, group: &str| User::new(&format!("{name}-{id}"), &[group]);
-        let (alice, bob) = (user("alice", "dev"), user("bob", "oncall"));
+        let (alice, bob) = (user("alice", "dev"), user("bob", "oncall").at(NODES[1]));
         let namespaced: [&str; 2] = ["-n", &namespace];
         kubectl(&["create", "namespace", &namespace]).ok();
         let create = |args: &[&str]| kubectl(&[&namespaced[..], &["create"], args].concat()).ok();
@@ -92,7 +93,7 @@ impl Story {
         Story {
             dave: format!("dave-{id}"),
             ci: format!("system:serviceaccount:{namespace}:ci"),
-            mallory: user("mallory", "guests"),
+            mallory: user("mallory", "guests").at(NODES[1]),
             namespace,
             alice,
             bob,
@@ -219,9 +220,10 @@ impl Story {
 
 /// kubectl with a bearer token and nothing else.
 fn with_token(token: &str, args: &[&str]) -> super::cluster::Ended {
+    let server = format!("--server={}", NODES[1].server());
     let connection = [
         "--kubeconfig=/dev/null",
-        "--server=https://10.77.0.1:6443",
+        &server,
         "--certificate-authority=/etc/kubernetes/pki/ca.crt",
         "--token",
         token,

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod checklist;
+#[cfg(unix)]
+mod ci;
 mod completion;
 mod corpus;
 mod events;
