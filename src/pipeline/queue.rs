@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{chunk::CHUNK, skip::Skip};
+use super::{chunk::chunks, skip::Skip};
 use crate::{
     decode::unwrap,
     event::Timestamp,
@@ -109,7 +109,7 @@ impl<'q> Queue<'q> {
                     is_cut: plain.is_cut,
                 };
                 plain.next_chunk += 1;
-                if plain.part.start + plain.next_chunk * CHUNK >= plain.part.end {
+                if plain.next_chunk >= chunks(&plain.part) {
                     state.plain = None;
                 }
                 return Some(Task { at, work });

@@ -9,7 +9,7 @@ use crate::{
     decode::{Projection, Reader, unwrap},
     event::Timestamp,
     filter::Window,
-    source::read_exact_at,
+    source::FileBytes,
 };
 
 /// When to pass over something.
@@ -245,10 +245,9 @@ impl Lines<'_> {
         }
     }
 
-    fn read(&self, from: u64, len: usize) -> Option<Vec<u8>> {
-        let len = (self.size - from).min(len as u64) as usize;
-        let mut text = vec![0; len];
-        read_exact_at(self.file, &mut text, from).ok()?;
+    fn read(&self, from: u64, len: usize) -> Option<FileBytes> {
+        let mut text = FileBytes::default();
+        text.read(self.file, from..self.size.min(from + len as u64)).ok()?;
         Some(text)
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     decode::{Found, Head, Projection, Reader, Record, unwrap},
-    source::{Archive, SourceError},
+    source::{Archive, FileBytes, SourceError},
 };
 
 /// Reads pieces of work one after the other.
@@ -25,7 +25,7 @@ pub(super) struct Worker<'p> {
     unique: Option<&'p Unique>,
     own: Option<Own>,
     progress: Option<&'p Progress>,
-    buffer: Vec<u8>,
+    buffer: FileBytes,
     /// If this piece is of a file that is not read whole.
     cut: Option<Cut>,
     /// Raised when nobody wants more.
@@ -66,7 +66,7 @@ impl<'p> Worker<'p> {
             unique,
             own: reading.leave_out.map(Own::by),
             progress: reading.progress.as_deref(),
-            buffer: Vec::new(),
+            buffer: FileBytes::default(),
             cut: None,
             stop: None,
             tally,

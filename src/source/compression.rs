@@ -1,7 +1,7 @@
 //! What the first bytes of an input say about it, and readers that unpack it while it streams.
 
 use std::{
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, Read},
     mem,
 };
 
@@ -10,6 +10,8 @@ use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
+
+use super::positioned::AlignedReader;
 
 /// Bytes that are read from any input.
 pub(super) type Bytes<'a> = Box<dyn Read + Send + 'a>;
@@ -95,8 +97,8 @@ pub(super) fn unpack(mut input: Bytes<'_>) -> io::Result<Content<'_>> {
     Err(PackingError::TooDeep.into())
 }
 
-fn buffered<R: Read>(input: R) -> BufReader<R> {
-    BufReader::with_capacity(BUFFER, input)
+fn buffered<R: Read>(input: R) -> AlignedReader<R> {
+    AlignedReader::new(input, BUFFER)
 }
 
 /// A reader whose first bytes have been looked at and are still to be read.

@@ -24,7 +24,7 @@ pub use error::SourceError;
 pub use expand::expand;
 pub use follow::Follow;
 pub use local::{Found, find, note_of};
-pub use positioned::read_exact_at;
+pub use positioned::{FileBytes, align_down, aligned_index, read_exact_at};
 
 use node::NodeFile;
 
