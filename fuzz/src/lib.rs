@@ -79,7 +79,7 @@ fn taken_apart(line: &[u8]) {
     let Ok(object) = serde_json::from_slice::<serde_json::Map<_, _>>(line) else { return };
     let parts = all.expect("it is an object").into_iter().map(|(key, value)| {
         let key = serde_json::Value::from(key);
-        format!("{key}:{}", str::from_utf8(value).expect("the line is text"))
+        format!("{key}:{}", str::from_utf8(value.bytes()).expect("the line is text"))
     });
     let again = format!("{{{}}}", parts.collect::<Vec<_>>().join(","));
     assert_eq!(serde_json::from_str::<serde_json::Map<_, _>>(&again).ok(), Some(object));

@@ -117,30 +117,10 @@ impl<'a> Json<'a> {
         raws.unwrap_or_default().into_iter().map(|it| Json(it.get().as_bytes())).collect()
     }
 
-    /// The fields of an object, in order, names unescaped; nothing for anything else, or where a name
-    /// is no text.
-    pub fn fields(self) -> Vec<(String, Json<'a>)> {
-        struct All;
-        impl<'de> serde::de::Visitor<'de> for All {
-            type Value = Vec<(String, Json<'de>)>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some((name, value)) =
-                    map.next_entry::<super::Text<'de>, &'de serde_json::value::RawValue>()?
-                {
-                    all.push((name.0.into_owned(), Json(value.get().as_bytes())));
-                }
-                Ok(all)
-            }
-        }
-        let mut reader = serde_json::Deserializer::from_slice(self.0);
-        serde::Deserializer::deserialize_map(&mut reader, All).unwrap_or_default()
+    /// Returns the fields of an object in order, names unescaped. Empty for any other value, and for
+    /// an object that cannot be read.
+    pub fn fields(self) -> super::Object<'a> {
+        serde_json::from_slice(self.0).unwrap_or_default()
     }
 
     /// The value at a path of `parts` below this one. A name on a list stands for that name in each

@@ -8,16 +8,20 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
 mod attributes;
+mod field;
 mod json;
 mod key;
 mod list_options;
+mod object;
 pub mod resources;
 mod time;
 pub mod uri;
 
 pub use attributes::{Attributes, ResourceRequest, Target};
+pub use field::{Field, FieldSet};
 pub use json::{Json, Kind};
 pub use key::{KNOWN_KEYS, Key, KeyError, Part};
+pub use object::Object;
 pub use time::Timestamp;
 
 /// One stage of one request, as one API server wrote it.
@@ -256,52 +260,48 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// How a field's JSON value becomes its Rust value; `null` is the same as absent.
-trait Field<'de>: Sized {
+trait ReadField<'de>: Sized {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error>;
 }
 
-impl<'de: 'a, 'a> Field<'de> for Cow<'a, str> {
+impl<'de: 'a, 'a> ReadField<'de> for Cow<'a, str> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         map.next_value::<Text<'a>>().map(|it| it.0)
     }
 }
 
-impl<'de: 'a, 'a> Field<'de> for Vec<Cow<'a, str>> {
+impl<'de: 'a, 'a> ReadField<'de> for Vec<Cow<'a, str>> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         let texts = map.next_value::<Option<Vec<Text<'a>>>>()?;
         Ok(texts.unwrap_or_default().into_iter().map(|it| it.0).collect())
     }
 }
 
-impl<'de: 'a, 'a> Field<'de> for BTreeMap<Cow<'a, str>, Cow<'a, str>> {
+// Collected into a map backwards, the first of a repeated name counts.
+impl<'de: 'a, 'a> ReadField<'de> for BTreeMap<Cow<'a, str>, Cow<'a, str>> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
-        let pairs = map.next_value::<Option<Pairs<'a, Text<'a>>>>()?;
-        Ok(pairs
-            .unwrap_or_default()
-            .0
-            .into_iter()
-            .rev()
-            .map(|(key, value)| (key, value.0))
-            .collect())
+        let object = map.next_value::<Option<Object<'a, Text<'a>>>>()?.unwrap_or_default();
+        Ok(object.into_iter().rev().map(|(name, value)| (name, value.0)).collect())
     }
 }
 
-impl<'de: 'a, 'a> Field<'de> for BTreeMap<Cow<'a, str>, Vec<Cow<'a, str>>> {
+impl<'de: 'a, 'a> ReadField<'de> for BTreeMap<Cow<'a, str>, Vec<Cow<'a, str>>> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
-        let pairs = map.next_value::<Option<Pairs<'a, Option<Vec<Text<'a>>>>>>()?;
-        let texts = |it: Option<Vec<Text<'a>>>| it.unwrap_or_default().into_iter().map(|it| it.0);
-        Ok(pairs
+        let object = map.next_value::<Option<Object<'a, Option<Vec<Text<'a>>>>>>()?;
+        let texts = |value: Option<Vec<Text<'a>>>| {
+            value.unwrap_or_default().into_iter().map(|text| text.0).collect()
+        };
+        Ok(object
             .unwrap_or_default()
-            .0
             .into_iter()
-            .map(|(key, it)| (key, texts(it).collect()))
+            .map(|(name, value)| (name, texts(value)))
             .collect())
     }
 }
 
 macro_rules! plain_fields {
     ($($of:ty),*) => {$(
-        impl<'de: 'a, 'a> Field<'de> for $of {
+        impl<'de: 'a, 'a> ReadField<'de> for $of {
             fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> { map.next_value() }
         }
     )*};
@@ -316,50 +316,20 @@ plain_fields!(
     Option<ResponseStatus<'a>>
 );
 
-impl<'de: 'a, 'a> Field<'de> for User<'a> {
+impl<'de: 'a, 'a> ReadField<'de> for User<'a> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         map.next_value::<Option<User<'a>>>().map(Option::unwrap_or_default)
     }
 }
 
-impl<'de: 'a, 'a> Field<'de> for Option<&'a RawValue> {
+impl<'de: 'a, 'a> ReadField<'de> for Option<&'a RawValue> {
     fn read<A: de::MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
         let raw = map.next_value::<&'a RawValue>()?;
         Ok((raw.get() != "null").then_some(raw))
     }
 }
 
-/// The pairs of an object in their order. Collected into a map backwards, the first of a repeated
-/// key counts.
-struct Pairs<'a, T>(Vec<(Cow<'a, str>, T)>);
-
-impl<T> Default for Pairs<'_, T> {
-    fn default() -> Self {
-        Pairs(Vec::new())
-    }
-}
-
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Pairs<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
-            type Value = Vec<(Cow<'de, str>, T)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(key) = map.next_key::<Text<'de>>()? {
-                    pairs.push((key.0, map.next_value()?));
-                }
-                Ok(pairs)
-            }
-        }
-        deserializer.deserialize_map(Visitor(std::marker::PhantomData)).map(Pairs)
-    }
-}
-
-/// `Deserialize` for a struct of [`Field`]s: unknown keys are passed over, and of a repeated key
+/// `Deserialize` for a struct whose fields are [`ReadField`]: unknown keys are passed over, and of a repeated key
 /// the first counts, or the last for those named after `last`.
 macro_rules! deserialize {
     ($name:ident { $($key:literal => $field:ident),* $(,)? } last { $($last_key:literal => $last:ident),* $(,)? }) => {
@@ -377,8 +347,8 @@ macro_rules! deserialize {
                         $(let mut $field = false;)*
                         while let Some(key) = map.next_key::<Text<'de>>()? {
                             match &*key.0 {
-                                $($key if !std::mem::replace(&mut $field, true) => value.$field = Field::read(&mut map)?,)*
-                                $($last_key => value.$last = Field::read(&mut map)?,)*
+                                $($key if !std::mem::replace(&mut $field, true) => value.$field = ReadField::read(&mut map)?,)*
+                                $($last_key => value.$last = ReadField::read(&mut map)?,)*
                                 _ => { map.next_value::<de::IgnoredAny>()?; }
                             }
                         }

@@ -45,6 +45,7 @@ pub fn apply<'l>(
     }
     let level = format!("\"{}\"", least.as_str());
     let kept = fields(line)?.into_iter().filter_map(|(key, value)| {
+        let value = value.bytes();
         let value = match &*key {
             "level" => Cow::Borrowed(level.as_bytes()),
             "requestObject" if least < Level::Request => return None,
@@ -119,7 +120,9 @@ fn object<'a>(fields: impl Iterator<Item = (Cow<'a, str>, Cow<'a, [u8]>)>) -> Ve
 /// stays whole, as the server then gives up.
 fn without_managed(raw: &[u8]) -> Cow<'_, [u8]> {
     let Ok(all) = fields(raw) else { return Cow::Borrowed(raw) };
-    let find = |name: &str| all.iter().find(|(key, _)| key == name).map_or(&b""[..], |(_, it)| *it);
+    let find = |name: &str| {
+        all.iter().find(|(key, _)| key == name).map_or(&b""[..], |(_, value)| value.bytes())
+    };
     let is_table =
         find("kind") == b"\"Table\"" && find("apiVersion").starts_with(b"\"meta.k8s.io/");
     let items = find("items");
@@ -132,6 +135,7 @@ fn without_managed(raw: &[u8]) -> Cow<'_, [u8]> {
         Cow::Borrowed(items)
     };
     Cow::Owned(object(all.into_iter().map(|(key, value)| {
+        let value = value.bytes();
         let value = match &*key {
             "metadata" => without(value, |key| key == "managedFields"),
             "items" => items.clone(),
@@ -154,6 +158,7 @@ fn row_without_managed(raw: &[u8]) -> Cow<'_, [u8]> {
 fn in_field<'a>(raw: &'a [u8], name: &str, change: fn(&[u8]) -> Cow<'_, [u8]>) -> Cow<'a, [u8]> {
     let Ok(fields) = fields(raw) else { return Cow::Borrowed(raw) };
     Cow::Owned(object(fields.into_iter().map(|(key, value)| {
+        let value = value.bytes();
         let value = if key == name { change(value) } else { Cow::Borrowed(value) };
         (key, value)
     })))
@@ -163,7 +168,7 @@ fn in_field<'a>(raw: &'a [u8], name: &str, change: fn(&[u8]) -> Cow<'_, [u8]>) -
 fn without(raw: &[u8], is_out: impl Fn(&str) -> bool) -> Cow<'_, [u8]> {
     let Ok(fields) = fields(raw) else { return Cow::Borrowed(raw) };
     let kept = fields.into_iter().filter(|(key, _)| !is_out(key));
-    Cow::Owned(object(kept.map(|(key, value)| (key, Cow::Borrowed(value)))))
+    Cow::Owned(object(kept.map(|(key, value)| (key, Cow::Borrowed(value.bytes())))))
 }
 
 /// The list with each object changed; `None` if it holds anything else.

@@ -133,7 +133,9 @@ fn value(json: serde_json::Value) -> Value {
         Json::String(it) => Value::String(Arc::new(it)),
         Json::Array(all) => Value::List(Arc::new(all.into_iter().map(value).collect())),
         Json::Object(all) => {
-            let pairs = all.into_iter().map(|(name, it)| (Key::String(Arc::new(name)), value(it)));
+            let pairs = all
+                .into_iter()
+                .map(|(name, it)| (Key::String(Arc::new(name)), value(it)));
             Value::Map(Map { map: Arc::new(pairs.collect::<HashMap<_, _>>()) })
         }
     }
@@ -163,10 +165,9 @@ fn lenient(json: Json<'_>, depth: usize) -> Value {
             json.elements().into_iter().map(|it| lenient(it, depth + 1)).collect(),
         )),
         Kind::Object => {
-            let pairs = json
-                .fields()
-                .into_iter()
-                .map(|(name, it)| (Key::String(Arc::new(name)), lenient(it, depth + 1)));
+            let pairs = json.fields().into_iter().map(|(name, it)| {
+                (Key::String(Arc::new(name.into_owned())), lenient(it, depth + 1))
+            });
             Value::Map(Map { map: Arc::new(pairs.collect::<HashMap<_, _>>()) })
         }
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Found, Projection, scan::Scanner, strict};
 
 const RECORDED: [&str; 2] =
-    [include_str!("../../examples/audit.log"), include_str!("../../tests/data/bodies.log")];
+    [include_str!("../../../examples/audit.log"), include_str!("../../../tests/data/bodies.log")];
 
 const KEYS: [&str; 18] = [
     "verb",

@@ -1,12 +1,12 @@
-//! Sixteen to sixty-four bytes at a time: where quotes, backslashes and brackets are.
+//! Finds quotes, backslashes and brackets in 16 to 64 bytes at a time.
 //!
-//! Safe code: the vectors are `wide`'s, which every x86-64 (SSE2) and arm64 (NEON) has.
+//! Safe code: the vectors are those of `wide`, which every x86-64 (SSE2) and arm64 (NEON) has.
 
 use wide::u8x16;
 
 /// Marks of a block of 64 bytes, a bit a byte, the first byte lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     pub quotes: u64,
     pub backslashes: u64,
     /// `{` and `[`
@@ -23,7 +23,7 @@ fn part<const N: usize>(block: &[u8; N], at: usize) -> u8x16 {
 
 /// Whether `bytes` begin with a `prefix` of some hundred bytes.
 #[inline(always)]
-pub(super) fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
+pub(crate) fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
     let Some(bytes) = bytes.get(..prefix.len()) else { return false };
     let (blocks, rest) = bytes.as_chunks::<64>();
     let (prefix_blocks, prefix_rest) = prefix.as_chunks::<64>();
@@ -68,7 +68,7 @@ fn plain(text: u8x16) -> u8x16 {
 
 /// Whether all bytes are printable ASCII, and none is a backslash.
 #[inline(always)]
-pub(super) fn is_plain(bytes: &[u8]) -> bool {
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let is_odd = |it: u8| !(0x20..0x80).contains(&it) || it == b'\\';
     let (blocks, rest) = bytes.as_chunks::<16>();
     blocks.iter().all(|it| plain(u8x16::new(*it)).to_bitmask() == 0xFFFF)
@@ -77,7 +77,7 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
 
 /// A string of printable ASCII without escapes: nothing in it can be wrong.
 #[inline(always)]
-pub(super) fn is_plain_string(raw: &[u8]) -> bool {
+pub(crate) fn is_plain_string(raw: &[u8]) -> bool {
     let [b'"', inner @ .., b'"'] = raw else { return false };
     is_plain(inner)
 }
@@ -85,7 +85,7 @@ pub(super) fn is_plain_string(raw: &[u8]) -> bool {
 /// Whether all these bytes, sixteen to forty-eight of them, are printable ASCII, and none is a quote or a
 /// backslash.
 #[inline(always)]
-pub(super) fn is_plain_text<const N: usize>(bytes: &[u8; N]) -> bool {
+pub(crate) fn is_plain_text<const N: usize>(bytes: &[u8; N]) -> bool {
     const { assert!(N >= 16 && N <= 48) };
     let is_plain = |text: u8x16| plain(text) & !text.simd_eq(u8x16::splat(b'"'));
     let mut found = is_plain(part(bytes, 0)) & is_plain(part(bytes, N - 16));
@@ -115,7 +115,7 @@ fn first_near<const N: usize>(
 /// The closing quote of the string whose content begins at `from`, if all before it is printable ASCII
 /// and no backslash. It is mostly among the first 16 · `N` bytes.
 #[inline(always)]
-pub(super) fn plain_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn plain_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
     let is_end = |text: u8x16| !(plain(text) & !text.simd_eq(u8x16::splat(b'"')));
     let mut at = from;
     let end = first_near::<N>(bytes, from, is_end).or_else(|| {
@@ -135,7 +135,7 @@ pub(super) fn plain_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usi
 /// The closing quote of the string whose content begins at `from`, if it is on this line, mostly among
 /// the first 16 · `N` bytes.
 #[inline(always)]
-pub(super) fn near_string_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn near_string_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
     match first_near::<N>(bytes, from, ends_text) {
         Some(end) if bytes[end] == b'"' => Some(end),
         _ => string_end(bytes, from),
@@ -144,7 +144,7 @@ pub(super) fn near_string_end<const N: usize>(bytes: &[u8], from: usize) -> Opti
 
 /// The first brace, opening or closing, or newline at or after `from`, mostly among the next 128 bytes.
 #[inline(always)]
-pub(super) fn brace(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn brace(bytes: &[u8], from: usize) -> Option<usize> {
     let is_it = |text: u8x16| {
         let is = |byte| text.simd_eq(u8x16::splat(byte));
         is(b'{') | is(b'}') | is(b'\n')
@@ -155,7 +155,7 @@ pub(super) fn brace(bytes: &[u8], from: usize) -> Option<usize> {
 
 impl Marks {
     #[inline(always)]
-    pub(super) fn of(block: &[u8; 64]) -> Marks {
+    pub(crate) fn new(block: &[u8; 64]) -> Marks {
         let mut all = Marks { quotes: 0, backslashes: 0, opens: 0, closes: 0 };
         let (parts, _) = block.as_chunks::<16>();
         for (n, part) in parts.iter().enumerate() {
@@ -172,7 +172,7 @@ impl Marks {
 /// The first quote, backslash or newline at or after `from`. In a string of JSON no newline can be: who
 /// looks for the end of one, in a text of several lines, does not leave its line.
 #[inline(always)]
-pub(super) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<16>()) {
         let mask = ends_text(u8x16::new(*block)).to_bitmask();
@@ -187,7 +187,7 @@ pub(super) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// The closing quote of the string whose content begins at `from`, if it is on this line.
 #[inline(always)]
-pub(super) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = quote_or_backslash(bytes, from)?;
     while bytes[at] == b'\\' && *bytes.get(at + 1)? != b'\n' {
         at = quote_or_backslash(bytes, at + 2)?;
@@ -199,11 +199,11 @@ pub(super) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
 /// string, `depth` brackets deep.
 ///
 /// Brackets are counted, not matched by kind: what is not looked at is not checked.
-pub(super) fn container_end(bytes: &[u8], from: usize, depth: usize) -> Option<usize> {
+pub(crate) fn container_end(bytes: &[u8], from: usize, depth: usize) -> Option<usize> {
     let mut state = Walk { depth, in_string: 0, is_escaped: 0 };
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<64>()) {
-        if let Some(end) = state.block(Marks::of(block)) {
+        if let Some(end) = state.block(Marks::new(block)) {
             return Some(at + end);
         }
         at += 64;
@@ -211,7 +211,7 @@ pub(super) fn container_end(bytes: &[u8], from: usize, depth: usize) -> Option<u
     let rest = bytes.get(at..)?;
     let mut block = [0; 64];
     block[..rest.len()].copy_from_slice(rest);
-    state.block(Marks::of(&block)).map(|end| at + end)
+    state.block(Marks::new(&block)).map(|end| at + end)
 }
 
 /// What a walk by blocks carries from one to the next.

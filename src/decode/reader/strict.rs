@@ -1,21 +1,9 @@
-//! The reference reader: serde_json over the whole line.
+//! The reference reader: parses the whole line with serde_json.
 
-use std::{borrow::Cow, fmt};
+use super::{Found, Head, Projection, simd};
+use crate::event::{Json, Kind, Level, Object, Part, Stage, Timestamp};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
-
-use super::{Found, Head, Projection, bits};
-use crate::event::{Json, Kind, Level, Part, Stage, Timestamp};
-
-/// Keys of which the last counts where one is repeated; of all others the first does.
-///
-/// The fast reader comes to these from the end of a line and to the others from its start.
-pub(super) const TAIL_KEYS: [&str; 3] =
-    ["requestReceivedTimestamp", "stageTimestamp", "annotations"];
+pub use crate::event::Object as Fields;
 
 /// Reads a whole line: its head, and the value of each key of `projection` into `found`.
 ///
@@ -26,9 +14,9 @@ pub fn read<'a>(
     projection: &Projection,
     found: &mut Vec<Found<'a>>,
 ) -> Result<Head, String> {
-    let fields: Fields<'a> =
+    let event: Object<'a> =
         serde_json::from_slice(line).map_err(|err| not_an_object(line, &err))?;
-    let text = |name| fields.get(name).and_then(Json::as_text);
+    let text = |name| event.get(name).and_then(Json::as_text);
     if let Some(kind) = text("kind").filter(|it| it != "Event") {
         return Err(format!("kind `{kind}`, not Event"));
     }
@@ -39,7 +27,7 @@ pub fn read<'a>(
     let level = text("level").ok_or("no audit event: it has no level")?;
     let stage = Stage::parse(&stage).ok_or_else(|| format!("unknown stage `{stage}`"))?;
     let level = Level::parse(&level).ok_or_else(|| format!("unknown level `{level}`"))?;
-    let stage_timestamp = match fields.get("stageTimestamp").filter(|it| it.kind() != Kind::Null) {
+    let stage_timestamp = match event.get("stageTimestamp").filter(|it| it.kind() != Kind::Null) {
         None => None,
         Some(json) => Some(
             json.as_text()
@@ -48,7 +36,7 @@ pub fn read<'a>(
         ),
     };
     let is_old = || text("apiVersion").is_some_and(|it| it != "audit.k8s.io/v1");
-    let has_old_time = || fields.get("timestamp").or(fields.get("metadata")).is_some();
+    let has_old_time = || event.get("timestamp").or(event.get("metadata")).is_some();
     if stage_timestamp.is_none() && is_old() && has_old_time() {
         // `unwrap` knows where old versions have their time.
         return Err("an old version's event without stageTimestamp".to_owned());
@@ -56,10 +44,10 @@ pub fn read<'a>(
     let ends_request = match stage {
         Stage::ResponseComplete | Stage::Panic => true,
         Stage::RequestReceived => false,
-        Stage::ResponseStarted => fields.is_failed_authentication(),
+        Stage::ResponseStarted => is_failed_authentication(&event),
     };
     found.clear();
-    found.extend(projection.keys().iter().map(|key| fields.find(key.parts())));
+    found.extend(projection.keys().iter().map(|key| find(&event, key.parts())));
     Ok(Head { level, stage, ends_request, stage_timestamp })
 }
 
@@ -78,78 +66,38 @@ fn not_an_object(line: &[u8], err: &serde_json::Error) -> String {
     format!("not a JSON object, but `{shown}`{more}")
 }
 
-/// The fields of the outermost object in their order.
-pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+/// Returns whether the request failed authentication: code 401 and no user. Its only event is the
+/// one of stage `ResponseStarted`.
+fn is_failed_authentication(event: &Object<'_>) -> bool {
+    let field = |outer, inner| event.get(outer).and_then(|value| value.field(inner));
 
-impl<'a> Fields<'a> {
-    pub(super) fn new(fields: Vec<(Cow<'a, str>, Json<'a>)>) -> Self {
-        Fields(fields)
-    }
-
-    /// The fields in their order.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
-        self.0.iter().map(|(name, json)| (&**name, *json))
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<Json<'a>> {
-        let mut fields = self.0.iter().filter(|(it, _)| it == name).map(|(_, json)| *json);
-        if TAIL_KEYS.contains(&name) { fields.next_back() } else { fields.next() }
-    }
-
-    /// Code 401 and no user: the only event of a request whose authentication failed.
-    fn is_failed_authentication(&self) -> bool {
-        let field = |outer, inner| self.get(outer).and_then(|it| it.field(inner));
-        field("user", "username").is_none_or(|it| it.text().is_empty() || it.kind() == Kind::Null)
-            && field("responseStatus", "code").is_some_and(|it| it.text() == "401")
-    }
-
-    /// Follows a key as far as objects lead.
-    fn find(&self, parts: &[Part]) -> Found<'a> {
-        let Some((Part::Name(first), mut rest)) = parts.split_first() else {
-            return Found::default();
-        };
-        let mut value = self.get(first);
-        while let (Some(json), Some((part, after))) = (value, rest.split_first()) {
-            match (json.kind(), part) {
-                (Kind::Object, Part::Name(name)) => value = json.field(name),
-                (Kind::List, _) => break,
-                _ => value = None,
-            }
-            rest = after;
-        }
-        match value {
-            Some(json) => Found {
-                raw: Some(json.bytes()),
-                depth: parts.len() - rest.len(),
-                is_plain: bits::is_plain_string(json.bytes()),
-            },
-            None => Found::default(),
-        }
-    }
+    field("user", "username").is_none_or(|name| name.text().is_empty() || name.kind() == Kind::Null)
+        && field("responseStatus", "code").is_some_and(|code| code.text() == "401")
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Vec<(Cow<'de, str>, Json<'de>)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::with_capacity(20);
-                while let Some((name, value)) = map.next_entry::<FieldName<'de>, &'de RawValue>()? {
-                    fields.push((name.0, Json::new(value.get().as_bytes())));
-                }
-                Ok(fields)
-            }
+/// Follows a key as far as objects lead.
+fn find<'a>(event: &Object<'a>, parts: &[Part]) -> Found<'a> {
+    let Some((Part::Name(first), mut rest)) = parts.split_first() else {
+        return Found::default();
+    };
+
+    let mut value = event.get(first);
+    while let (Some(json), Some((part, after))) = (value, rest.split_first()) {
+        match (json.kind(), part) {
+            (Kind::Object, Part::Name(name)) => value = json.field(name),
+            (Kind::List, _) => break,
+            _ => value = None,
         }
-        deserializer.deserialize_map(FieldsVisitor).map(Fields)
+        rest = after;
+    }
+
+    let Some(json) = value else { return Found::default() };
+    Found {
+        raw: Some(json.bytes()),
+        depth: parts.len() - rest.len(),
+        is_plain: simd::is_plain_string(json.bytes()),
     }
 }
-
-#[derive(Deserialize)]
-struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -1,47 +1,46 @@
-//! What the fast reader remembers from line to line: users with their clients, and the minute.
+//! The fast reader's cache: users with their clients, and the day.
 //!
 //! User objects are the longest part of most lines, and few users make most requests, each from one
-//! client. Equal bytes are an equal value that ends at the same place, so comparing them stands for
-//! reading them.
+//! client. Equal bytes are an equal value that ends at the same place, so they need not be parsed again.
 
 use std::ops::Range;
 
-use super::{Found, bits, usual::TIME};
+use super::{Found, fast_path::TIME, simd};
 use crate::event::Timestamp;
 
-/// What a reader of lines remembers.
+/// Values that repeat from line to line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory {
-    pub users: Users,
-    pub clock: Clock,
+pub(super) struct LineCache {
+    pub users: UserCache,
+    pub clock: DayClock,
 }
 
-/// A user object that was read before, and the client behind it.
+/// A user object that was read before, and the client fields behind it.
 #[derive(Debug, Clone)]
-pub(super) struct KnownUser {
-    /// The object, then from comma to quote the source IPs and the user agent that followed it.
+pub(super) struct CachedUser {
+    /// The object, then from comma to quote the source address and the user agent that followed it.
     pub bytes: Vec<u8>,
     /// The length of the object.
     pub len: usize,
-    /// Of each wanted value in it: slot, place in the object, depth and kind.
+    /// Each wanted value in it: slot, place in the object, depth and kind.
     pub found: Vec<(usize, Range<usize>, Found<'static>)>,
     pub has_name: bool,
 }
 
-/// The last two users of each hash of their first bytes.
+/// The last two users for each hash of their first bytes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Users {
-    places: Vec<[Option<Box<KnownUser>>; 2]>,
+pub(super) struct UserCache {
+    buckets: Vec<[Option<Box<CachedUser>>; 2]>,
 }
 
-/// How many pairs of users are remembered.
-const PLACES: usize = 512;
-/// A longer object is not kept, so that a log cannot make this large.
+/// How many pairs of users are cached.
+const BUCKETS: usize = 512;
+/// Longer objects are not cached, so that a log cannot make the cache large.
 const MAX_LEN: usize = 4 << 10;
-/// The bytes that are hashed: the name and the uid, as the API server writes them.
+/// How many bytes are hashed: the name and the uid, as the API server writes them.
 const HASHED: usize = 96;
 
-/// Odd numbers without a pattern, one for each half of what is hashed.
+/// Odd numbers without a pattern, one for each eight hashed bytes.
 const MIX: [u64; HASHED / 16] = [
     0x9E37_79B9_7F4A_7C15,
     0xC2B2_AE3D_27D4_EB4F,
@@ -51,78 +50,78 @@ const MIX: [u64; HASHED / 16] = [
     0x8546_2D4B_6E5C_93A7,
 ];
 
-impl Users {
-    /// Where the user that begins with these bytes is, or would be; `None` for a short rest of a line.
+impl UserCache {
+    /// Returns the bucket of the user at the start of `bytes`; `None` for the short rest of a line.
     #[inline(always)]
-    fn place(bytes: &[u8]) -> Option<usize> {
+    fn bucket(bytes: &[u8]) -> Option<usize> {
         let (words, _) = bytes.first_chunk::<HASHED>()?.as_chunks::<8>();
         let mut hash = 0;
-        // The products do not wait for each other. All users begin alike: the first words say nothing.
+        // The products do not depend on each other. All users start alike, so the first words are left out.
         for n in (2..HASHED / 8).step_by(2) {
             let [low, high] = [u64::from_le_bytes(words[n]), u64::from_le_bytes(words[n + 1])];
             let product = u128::from(low ^ MIX[n / 2 - 1]) * u128::from(high ^ MIX[n / 2]);
             hash ^= product as u64 ^ (product >> 64) as u64;
         }
-        Some((hash >> 54) as usize % PLACES)
+        Some((hash >> 54) as usize % BUCKETS)
     }
 
-    /// The user whose object these bytes begin with, if it is remembered.
+    /// Returns the cached user whose object is at the start of `bytes`.
     #[inline(always)]
-    pub(super) fn known(&mut self, bytes: &[u8]) -> Option<&mut KnownUser> {
-        let [first, second] = self.places.get_mut(Self::place(bytes)?)?;
-        let is_it = |it: &&mut KnownUser| bits::starts_with(bytes, &it.bytes[..it.len]);
-        first.as_deref_mut().filter(is_it).or_else(|| second.as_deref_mut().filter(is_it))
+    pub(super) fn get(&mut self, bytes: &[u8]) -> Option<&mut CachedUser> {
+        let [first, second] = self.buckets.get_mut(Self::bucket(bytes)?)?;
+        let is_same = |user: &&mut CachedUser| simd::starts_with(bytes, &user.bytes[..user.len]);
+        first.as_deref_mut().filter(is_same).or_else(|| second.as_deref_mut().filter(is_same))
     }
 
-    /// Remembers the user whose object `bytes` begin with, instead of the older one of its place.
-    pub(super) fn keep(&mut self, bytes: &[u8], user: KnownUser) {
-        let Some(place) = Self::place(bytes) else { return };
-        if self.places.is_empty() {
-            self.places.resize_with(PLACES, Default::default);
+    /// Caches the user at the start of `bytes` in place of the older one of its bucket.
+    pub(super) fn insert(&mut self, bytes: &[u8], user: CachedUser) {
+        let Some(bucket) = Self::bucket(bytes) else { return };
+        if self.buckets.is_empty() {
+            self.buckets.resize_with(BUCKETS, Default::default);
         }
-        let [first, second] = &mut self.places[place];
+        let [first, second] = &mut self.buckets[bucket];
         *second = first.replace(Box::new(user));
     }
 }
 
-impl KnownUser {
+impl CachedUser {
     pub(super) fn new(
         object: &[u8],
         found: Vec<(usize, Range<usize>, Found<'static>)>,
         has_name: bool,
-    ) -> KnownUser {
-        KnownUser { bytes: object.into(), len: object.len(), found, has_name }
+    ) -> CachedUser {
+        CachedUser { bytes: object.into(), len: object.len(), found, has_name }
     }
 
-    /// Whether an object is worth keeping.
-    pub(super) fn is_kept(raw: &[u8]) -> bool {
+    /// Returns whether an object is short enough to be cached.
+    pub(super) fn is_cacheable(raw: &[u8]) -> bool {
         raw.len() <= MAX_LEN
     }
 
-    /// Remembers what followed it the last time.
-    pub(super) fn keep_client(&mut self, client: &[u8]) {
+    /// Sets the client fields that followed the user in the last line.
+    pub(super) fn set_client(&mut self, client: &[u8]) {
         self.bytes.truncate(self.len);
         self.bytes.extend_from_slice(client);
     }
 }
 
-/// What makes the upper half of a byte differ from zero, added to any digit's value above nine; and added
-/// to what must be zero, for anything but zero.
+/// Added to a digit above nine, or to anything but zero where zero must be, makes the upper half of the
+/// byte differ from zero.
 const BELOW_TEN: u128 = u128::from_le_bytes([6, 6, 15, 6, 6, 15, 6, 6, 15, 6, 6, 6, 6, 6, 6, 15]);
 const TOP_BITS: u128 = u128::from_le_bytes([0xF0; 16]);
 
-/// The day that was read last: the next line is mostly of the same.
+/// Parses timestamps. Caches the start of the last day, since the next line is mostly of the same day.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Clock {
+pub(super) struct DayClock {
     /// `2026-11-22T`
     day: [u8; 11],
     start: i64,
 }
 
-impl Clock {
-    /// A time as API servers write it.
+impl DayClock {
+    /// Parses a timestamp as API servers write it; `None` for any other.
     #[inline(always)]
-    pub(super) fn time(&mut self, text: &[u8; TIME]) -> Option<Timestamp> {
+    pub(super) fn parse(&mut self, text: &[u8; TIME]) -> Option<Timestamp> {
         let (day, time) = text.split_first_chunk::<11>()?;
         let time = u128::from_le_bytes(*time.first_chunk()?);
         // `10:11:12.` and the digits behind the point, each digit with its own value.
@@ -153,12 +152,12 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// What the clock gives, the calendar gives; what it does not is no time, or a leap second.
+        /// The clock agrees with the calendar. It refuses only leap seconds and what is not a time.
         #[test]
-        fn clock(times in prop::collection::vec("20[0-9]{2}-(0[1-9]|1[0-3])-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\\.[0-9:]{6}[ZY]", 1..9)) {
-            let mut clock = Clock::default();
+        fn parses_times_as_the_calendar_does(times in prop::collection::vec("20[0-9]{2}-(0[1-9]|1[0-3])-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\\.[0-9:]{6}[ZY]", 1..9)) {
+            let mut clock = DayClock::default();
             for text in &times {
-                let usual = clock.time(text.as_bytes().first_chunk().expect("as long as made"));
+                let usual = clock.parse(text.as_bytes().first_chunk().expect("as long as made"));
                 if let Some(usual) = usual {
                     prop_assert_eq!(Some(usual), Timestamp::parse(text.as_bytes()), "{}", text);
                 } else {
