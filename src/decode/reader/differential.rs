@@ -1,5 +1,5 @@
-//! The law of the two readers: on every line the fast one gives what the strict one gives, or hands
-//! it over. Lines are made from recorded ones by everything a converter or an attacker may do.
+//! Tests that both readers agree: on every line, the fast reader returns what the strict reader returns, or
+//! leaves the line to it. The lines are recorded ones, changed as a converter or an attacker may change them.
 
 use std::sync::LazyLock;
 
@@ -31,7 +31,7 @@ const KEYS: [&str; 18] = [
     "impersonatedUser.username",
 ];
 
-/// A small, fast source of choices from one seed: proptest's own would make most of the run time.
+/// A small, fast source of choices from one seed. Proptest's own would take most of the run time.
 struct Choice(u64);
 
 impl Choice {
@@ -205,7 +205,7 @@ fn spliced(choice: &mut Choice) -> String {
     line
 }
 
-/// Holds reading the first line of a text against reading that line alone.
+/// Compares reading the first line of a text with reading that line alone.
 fn agree_first(
     text: &[u8],
     projection: &Projection,
@@ -215,7 +215,7 @@ fn agree_first(
     let Some((head, len)) = scanner.first(text, &mut fast) else { return Ok(()) };
     let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
     prop_assert_eq!(len, end, "the line of {}", String::from_utf8_lossy(text));
-    // What nobody looked at may be broken.
+    // A part that the fast reader skipped may be broken.
     let Ok(expected) = strict::read(&text[..len], projection, &mut slow) else { return Ok(()) };
     prop_assert_eq!(head, expected, "head of {}", String::from_utf8_lossy(text));
     for ((fast, slow), key) in fast.iter().zip(&slow).zip(projection.keys()) {
@@ -232,7 +232,7 @@ fn projection(choice: &mut Choice) -> Projection {
     projection
 }
 
-/// Holds the readers against each other; says whether the fast one read the line.
+/// Compares the readers. Returns whether the fast one read the line.
 fn agree(line: &[u8], projection: &Projection, scanner: &Scanner) -> Result<bool, TestCaseError> {
     let (mut fast, mut slow) = (Vec::new(), Vec::new());
     let Some(head) = scanner.read(line, &mut fast) else { return Ok(false) };
@@ -253,9 +253,9 @@ fn show(found: &Found<'_>) -> Option<(usize, String, bool)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5_200, ..ProptestConfig::default() })]
 
-    /// Eight lines by one reader, since it remembers users.
+    /// One reader reads eight lines, since it caches users.
     #[test]
-    fn on_valid_lines(seed in any::<u64>()) {
+    fn readers_agree_on_valid_lines(seed in any::<u64>()) {
         let choice = &mut Choice(seed);
         let projection = projection(choice);
         let scanner = Scanner::new(&projection);
@@ -264,9 +264,9 @@ proptest! {
         }
     }
 
-    /// One thing is unusual about a usual line.
+    /// Fields are spliced into recorded lines.
     #[test]
-    fn on_spliced_lines(seed in any::<u64>()) {
+    fn readers_agree_on_spliced_lines(seed in any::<u64>()) {
         let choice = &mut Choice(seed);
         let projection = projection(choice);
         let scanner = Scanner::new(&projection);
@@ -282,7 +282,7 @@ proptest! {
     /// The first line of several is the same as that line alone, and no longer; also where a newline
     /// stands in what would else be a string.
     #[test]
-    fn on_first_lines(seed in any::<u64>()) {
+    fn readers_agree_on_first_lines(seed in any::<u64>()) {
         let choice = &mut Choice(seed);
         let projection = projection(choice);
         let scanner = Scanner::new(&projection);
@@ -302,7 +302,7 @@ proptest! {
 
     /// A line that was cut is never taken for a whole one.
     #[test]
-    fn on_cut_lines(seed in any::<u64>()) {
+    fn fast_reader_never_takes_a_cut_line(seed in any::<u64>()) {
         let choice = &mut Choice(seed);
         let projection = projection(choice);
         let scanner = Scanner::new(&projection);
@@ -316,7 +316,7 @@ proptest! {
 
     /// Whatever happens to a byte: no panic, and if both read it, they read the same.
     #[test]
-    fn on_damaged_lines(seed in any::<u64>()) {
+    fn readers_agree_on_damaged_lines(seed in any::<u64>()) {
         let choice = &mut Choice(seed);
         let projection = projection(choice);
         let scanner = Scanner::new(&projection);
@@ -335,9 +335,9 @@ proptest! {
     }
 }
 
-/// Decoys where a leap from the user to the object would land, and nothing real behind them.
+/// Decoys stand where a jump from the user to the object could land.
 #[test]
-fn leaps_land_on_the_object() {
+fn jumps_land_on_the_object() {
     let mut projection = Projection::default();
     for key in ["user.username", "verb", "objectRef.resource", "objectRef.name"] {
         projection.want(key);
@@ -375,7 +375,7 @@ fn leaps_land_on_the_object() {
     }
 }
 
-/// What API servers write is read fast, or the law would hold for nothing.
+/// The fast reader reads what API servers write, so that the comparisons above mean something.
 #[test]
 fn recorded_lines_are_read_fast() {
     let mut projection = Projection::default();

@@ -30,24 +30,25 @@ mod wanted;
 #[derive(Debug, Clone)]
 pub struct Reader<'p> {
     projection: &'p Projection,
-    /// `None` reads every line strictly.
+    /// `None` if every line is read strictly.
     scanner: Option<scan::Scanner>,
 }
 
 impl<'p> Reader<'p> {
+    /// Returns a reader that reads a line only as far as the wanted keys need.
     pub fn new(projection: &'p Projection) -> Reader<'p> {
         Reader { projection, scanner: Some(scan::Scanner::new(projection)) }
     }
 
-    /// A reader that looks at every byte: whatever is not JSON in a line makes it no event.
+    /// Returns a reader that checks every byte: any invalid JSON in a line makes it no event.
     pub fn strict(projection: &'p Projection) -> Reader<'p> {
         Reader { projection, scanner: None }
     }
 
-    /// Reads a line that should be an event: its head, and each key's value into `found`.
+    /// Reads one line: returns its head, and puts each key's value into `found`.
     ///
     /// # Errors
-    /// Why it is no event, in words for a person.
+    /// If the line is not an event: the reason, for people.
     pub fn read<'a>(&self, line: &'a [u8], found: &mut Vec<Found<'a>>) -> Result<Head, String> {
         match self.scanner.as_ref().and_then(|it| it.read(line, found)) {
             Some(head) => Ok(head),
@@ -55,9 +56,9 @@ impl<'p> Reader<'p> {
         }
     }
 
-    /// Reads the first line of `text` if it is one as API servers write it, without looking for its end
-    /// before: its head and its length, without the newline. Any other line is to be cut off and
-    /// [`read`](Reader::read).
+    /// Reads the first line of `text` without searching for its end first, if it is written as API servers
+    /// write it. Returns its head and its length without the newline. `None` for any other line: find its
+    /// end and [`read`](Reader::read) it.
     pub fn first<'a>(&self, text: &'a [u8], found: &mut Vec<Found<'a>>) -> Option<(Head, usize)> {
         self.scanner.as_ref()?.first(text, found)
     }

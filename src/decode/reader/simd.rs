@@ -4,7 +4,7 @@
 
 use wide::u8x16;
 
-/// Marks of a block of 64 bytes, a bit a byte, the first byte lowest.
+/// Where the marks of JSON are in a block of 64 bytes: one bit per byte, the first byte lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marks {
     pub quotes: u64,
@@ -15,13 +15,13 @@ pub(crate) struct Marks {
     pub closes: u64,
 }
 
-/// The sixteen bytes from a place in a block.
+/// Returns the sixteen bytes of a block from `at`.
 #[inline(always)]
 fn part<const N: usize>(block: &[u8; N], at: usize) -> u8x16 {
     u8x16::new(*block[at..].first_chunk().expect("the place is in the block"))
 }
 
-/// Whether `bytes` begin with a `prefix` of some hundred bytes.
+/// Returns whether `bytes` start with a `prefix` of some hundred bytes.
 #[inline(always)]
 pub(crate) fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
     let Some(bytes) = bytes.get(..prefix.len()) else { return false };
@@ -37,36 +37,36 @@ pub(crate) fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
     rest == prefix_rest
 }
 
-/// Where among sixteen bytes a quote or a backslash is.
+/// Marks quotes and backslashes.
 #[inline(always)]
 fn quotes_or_backslashes(text: u8x16) -> u8x16 {
     text.simd_eq(u8x16::splat(b'"')) | text.simd_eq(u8x16::splat(b'\\'))
 }
 
-/// The same, or a newline.
+/// Marks quotes, backslashes and newlines.
 #[inline(always)]
 fn ends_text(text: u8x16) -> u8x16 {
     quotes_or_backslashes(text) | text.simd_eq(u8x16::splat(b'\n'))
 }
 
-/// Bits of sixteen bytes where quotes, backslashes, opening and closing brackets are.
+/// Returns the bits of quotes, backslashes, opening and closing brackets among sixteen bytes.
 #[inline(always)]
 fn marks(bytes: &[u8; 16]) -> [u32; 4] {
     let block = u8x16::new(*bytes);
     let is = |block: u8x16, byte| block.simd_eq(u8x16::splat(byte)).to_bitmask();
-    // Of all bytes, only the two kinds of bracket become `{` and `}` by this bit.
+    // This bit turns `[` and `]` into `{` and `}`, and no other byte.
     let folded = block | u8x16::splat(0x20);
     [is(block, b'"'), is(block, b'\\'), is(folded, b'{'), is(folded, b'}')]
 }
 
-/// Where printable ASCII is, and no backslash.
+/// Marks printable ASCII except backslashes.
 #[inline(always)]
 fn plain(text: u8x16) -> u8x16 {
     let clamped = text.max(u8x16::splat(0x20)).min(u8x16::splat(0x7F));
     clamped.simd_eq(text) & !text.simd_eq(u8x16::splat(b'\\'))
 }
 
-/// Whether all bytes are printable ASCII, and none is a backslash.
+/// Returns whether all bytes are printable ASCII and none is a backslash.
 #[inline(always)]
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let is_odd = |it: u8| !(0x20..0x80).contains(&it) || it == b'\\';
@@ -75,15 +75,14 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
         && !rest.iter().any(|it| is_odd(*it))
 }
 
-/// A string of printable ASCII without escapes: nothing in it can be wrong.
+/// Returns whether this is a string of printable ASCII without escapes, which is always valid JSON.
 #[inline(always)]
 pub(crate) fn is_plain_string(raw: &[u8]) -> bool {
     let [b'"', inner @ .., b'"'] = raw else { return false };
     is_plain(inner)
 }
 
-/// Whether all these bytes, sixteen to forty-eight of them, are printable ASCII, and none is a quote or a
-/// backslash.
+/// Returns whether all of these 16 to 48 bytes are printable ASCII, and none is a quote or a backslash.
 #[inline(always)]
 pub(crate) fn is_plain_text<const N: usize>(bytes: &[u8; N]) -> bool {
     const { assert!(N >= 16 && N <= 48) };
@@ -95,31 +94,31 @@ pub(crate) fn is_plain_text<const N: usize>(bytes: &[u8; N]) -> bool {
     found.to_bitmask() == 0xFFFF
 }
 
-/// The first of the next 16 · `N` bytes that `is_it`, all of them looked at without a branch: where ends
-/// are mostly so near, none has to be guessed. `None` also if there are not as many.
+/// Returns the first marked byte among the next 16 · `N`. All of them are compared without a branch, so
+/// there is none to mispredict where the byte is mostly so near. `None` also if fewer bytes are left.
 #[inline(always)]
 fn first_near<const N: usize>(
     bytes: &[u8],
     from: usize,
-    is_it: impl Fn(u8x16) -> u8x16,
+    is_marked: impl Fn(u8x16) -> u8x16,
 ) -> Option<usize> {
     const { assert!(N <= 8) };
     let (blocks, _) = bytes.get(from..)?.as_chunks::<16>();
     let mut mask = 0_u128;
     for (n, block) in blocks.first_chunk::<N>()?.iter().enumerate() {
-        mask |= u128::from(is_it(u8x16::new(*block)).to_bitmask()) << (16 * n);
+        mask |= u128::from(is_marked(u8x16::new(*block)).to_bitmask()) << (16 * n);
     }
     (mask != 0).then(|| from + mask.trailing_zeros() as usize)
 }
 
-/// The closing quote of the string whose content begins at `from`, if all before it is printable ASCII
-/// and no backslash. It is mostly among the first 16 · `N` bytes.
+/// Returns the place of the closing quote of the string whose content begins at `from`, if all before it
+/// is printable ASCII and no backslash. It is mostly among the first 16 · `N` bytes.
 #[inline(always)]
 pub(crate) fn plain_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
     let is_end = |text: u8x16| !(plain(text) & !text.simd_eq(u8x16::splat(b'"')));
     let mut at = from;
     let end = first_near::<N>(bytes, from, is_end).or_else(|| {
-        // Too near to the line's end is no line as API servers write it.
+        // In a line as API servers write it, no string ends so near to the end.
         while bytes.len() > at + 16 {
             let end = first_near::<1>(bytes, at, is_end);
             if end.is_some() {
@@ -132,8 +131,8 @@ pub(crate) fn plain_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usi
     (bytes[end] == b'"').then_some(end)
 }
 
-/// The closing quote of the string whose content begins at `from`, if it is on this line, mostly among
-/// the first 16 · `N` bytes.
+/// Returns the place of the closing quote of the string whose content begins at `from`, if it is on this
+/// line, mostly among the first 16 · `N` bytes.
 #[inline(always)]
 pub(crate) fn near_string_end<const N: usize>(bytes: &[u8], from: usize) -> Option<usize> {
     match first_near::<N>(bytes, from, ends_text) {
@@ -142,14 +141,14 @@ pub(crate) fn near_string_end<const N: usize>(bytes: &[u8], from: usize) -> Opti
     }
 }
 
-/// The first brace, opening or closing, or newline at or after `from`, mostly among the next 128 bytes.
+/// Returns the first brace or newline at or after `from`, mostly among the next 128 bytes.
 #[inline(always)]
 pub(crate) fn brace(bytes: &[u8], from: usize) -> Option<usize> {
-    let is_it = |text: u8x16| {
+    let is_marked = |text: u8x16| {
         let is = |byte| text.simd_eq(u8x16::splat(byte));
         is(b'{') | is(b'}') | is(b'\n')
     };
-    first_near::<8>(bytes, from, is_it)
+    first_near::<8>(bytes, from, is_marked)
         .or_else(|| memchr::memchr3(b'{', b'}', b'\n', &bytes[from..]).map(|it| from + it))
 }
 
@@ -169,8 +168,8 @@ impl Marks {
     }
 }
 
-/// The first quote, backslash or newline at or after `from`. In a string of JSON no newline can be: who
-/// looks for the end of one, in a text of several lines, does not leave its line.
+/// Returns the first quote, backslash or newline at or after `from`. A JSON string holds no newline, so a
+/// search for its end in a text of several lines stays on its line.
 #[inline(always)]
 pub(crate) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
@@ -185,7 +184,8 @@ pub(crate) fn quote_or_backslash(bytes: &[u8], from: usize) -> Option<usize> {
     rest.iter().position(|it| matches!(it, b'"' | b'\\' | b'\n')).map(|it| at + it)
 }
 
-/// The closing quote of the string whose content begins at `from`, if it is on this line.
+/// Returns the place of the closing quote of the string whose content begins at `from`, if it is on this
+/// line.
 #[inline(always)]
 pub(crate) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = quote_or_backslash(bytes, from)?;
@@ -195,15 +195,15 @@ pub(crate) fn string_end(bytes: &[u8], from: usize) -> Option<usize> {
     (bytes[at] == b'"').then_some(at)
 }
 
-/// The end of a list or object, behind its closing bracket: `from` is inside it, outside of any
+/// Returns the end of a list or object, behind its closing bracket. `from` is inside it, outside of any
 /// string, `depth` brackets deep.
 ///
-/// Brackets are counted, not matched by kind: what is not looked at is not checked.
+/// Brackets are counted, not matched by kind, since skipped values are not checked.
 pub(crate) fn container_end(bytes: &[u8], from: usize, depth: usize) -> Option<usize> {
-    let mut state = Walk { depth, in_string: 0, is_escaped: 0 };
+    let mut state = BlockSearch { depth, in_string: 0, is_escaped: 0 };
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(|it| it.first_chunk::<64>()) {
-        if let Some(end) = state.block(Marks::new(block)) {
+        if let Some(end) = state.advance(Marks::new(block)) {
             return Some(at + end);
         }
         at += 64;
@@ -211,11 +211,11 @@ pub(crate) fn container_end(bytes: &[u8], from: usize, depth: usize) -> Option<u
     let rest = bytes.get(at..)?;
     let mut block = [0; 64];
     block[..rest.len()].copy_from_slice(rest);
-    state.block(Marks::new(&block)).map(|end| at + end)
+    state.advance(Marks::new(&block)).map(|end| at + end)
 }
 
-/// What a walk by blocks carries from one to the next.
-struct Walk {
+/// The state of a search by blocks.
+struct BlockSearch {
     depth: usize,
     /// All ones inside a string.
     in_string: u64,
@@ -223,10 +223,10 @@ struct Walk {
     is_escaped: u64,
 }
 
-impl Walk {
-    /// Goes through a block; gives the place behind the bracket that brings the depth to zero.
+impl BlockSearch {
+    /// Searches a block. Returns the offset behind the bracket that brings the depth to zero.
     #[inline(always)]
-    fn block(&mut self, marks: Marks) -> Option<usize> {
+    fn advance(&mut self, marks: Marks) -> Option<usize> {
         let quotes = if marks.backslashes | self.is_escaped == 0 {
             marks.quotes
         } else {
@@ -251,7 +251,7 @@ impl Walk {
         None
     }
 
-    /// The bytes that a backslash takes the meaning from.
+    /// Returns the bits of the bytes that a backslash escapes.
     fn escaped(&mut self, backslashes: u64) -> u64 {
         let mut escaped = self.is_escaped;
         let mut open = backslashes & !escaped;
@@ -269,7 +269,7 @@ impl Walk {
     }
 }
 
-/// Each bit becomes the exclusive or of itself and all lower ones.
+/// Replaces each bit by the exclusive or of itself and all lower bits.
 #[inline(always)]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {

@@ -133,9 +133,7 @@ fn value(json: serde_json::Value) -> Value {
         Json::String(it) => Value::String(Arc::new(it)),
         Json::Array(all) => Value::List(Arc::new(all.into_iter().map(value).collect())),
         Json::Object(all) => {
-            let pairs = all
-                .into_iter()
-                .map(|(name, it)| (Key::String(Arc::new(name)), value(it)));
+            let pairs = all.into_iter().map(|(name, it)| (Key::String(Arc::new(name)), value(it)));
             Value::Map(Map { map: Arc::new(pairs.collect::<HashMap<_, _>>()) })
         }
     }
