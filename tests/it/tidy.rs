@@ -7,7 +7,7 @@ const FRONT_DOORS: &[(&str, &str)] = &[
     ("src/analysis/mod.rs", "pub trait Analysis"),
     ("src/cli/usage.rs", "pub fn parse("),
     ("src/cluster/mod.rs", "pub fn connect("),
-    ("src/decode/mod.rs", "pub struct Reader"),
+    ("src/decode/reader/mod.rs", "pub struct Reader"),
     ("src/event/mod.rs", "pub struct Event"),
     ("src/filter/parse.rs", "pub fn parse("),
     ("src/output/mod.rs", "pub fn write<"),
