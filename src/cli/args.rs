@@ -24,9 +24,6 @@ use crate::{
     },
 };
 
-/// How our own requests begin to name themselves, in any version (see `cluster::USER_AGENT`).
-const OWN_AGENT: &str = "kubectl-audit/";
-
 /// Where events come from.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which logs")]
@@ -52,7 +49,7 @@ pub struct SourceArgs {
     /// Read everything, also what --since and --until allow to pass over
     #[arg(long)]
     pub no_skip: bool,
-    /// Without a PATH: also show the requests with which the logs are read
+    /// Without a PATH: also show the requests with which this run reads the logs
     #[arg(long)]
     pub include_self: bool,
     #[command(flatten)]
@@ -178,7 +175,8 @@ impl SourceArgs {
             // Of a node nothing came that the window does not need.
             skip: (self.may_skip() && !self.paths.is_empty()).then(Skip::default),
             // What stands in a file is told as it stands there.
-            leave_out: (self.paths.is_empty() && !self.include_self).then_some(OWN_AGENT),
+            leave_out: (self.paths.is_empty() && !self.include_self)
+                .then(|| self.nodes.cluster.run.clone()),
             progress: None,
         }
     }

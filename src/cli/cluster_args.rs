@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use super::Error;
-use crate::cluster::{Cluster, Connection, Impersonate};
+use crate::cluster::{Cluster, Connection, Impersonate, Run};
 
 /// Which cluster, and as whom; spelled as kubectl spells it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -57,6 +57,9 @@ pub struct ClusterArgs {
     /// How long to wait for an answer, such as 5s or 1m; 0 waits forever
     #[arg(long, value_name = "D", default_value = "0", value_parser = timeout)]
     pub request_timeout: Duration,
+    /// Names all requests of this run.
+    #[arg(skip)]
+    pub run: Run,
 }
 
 impl ClusterArgs {
@@ -93,6 +96,7 @@ impl ClusterArgs {
                 extra,
             },
             request_timeout: (!self.request_timeout.is_zero()).then_some(self.request_timeout),
+            run: self.run.clone(),
         }
     }
 }

@@ -26,6 +26,14 @@ pub fn lines(input: &InputSummary) -> Vec<String> {
             size(input.unread_bytes)
         ),
     );
+    add(
+        input.own_requests.bytes,
+        format!(
+            "left out {} of this run that read the logs, {} (--include-self shows them)",
+            count(input.own_requests.requests, "request"),
+            size(input.own_requests.bytes)
+        ),
+    );
     add(input.duplicates, format!("left out {}", count(input.duplicates, "repeated line")));
     add(
         input.truncated,

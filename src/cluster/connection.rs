@@ -10,7 +10,7 @@ use kube::{
     },
 };
 
-use super::{ClusterError, USER_AGENT, proxy::proxy_for};
+use super::{ClusterError, Run, proxy::proxy_for};
 
 /// What kubectl's connection flags say; whatever is absent comes from the kubeconfig.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,8 @@ pub struct Connection {
     pub impersonate: Impersonate,
     /// How long to wait for an answer; not how long a download may take.
     pub request_timeout: Option<Duration>,
+    /// The run that the requests belong to.
+    pub run: Run,
 }
 
 /// What a kubeconfig has names for.
@@ -59,7 +61,7 @@ impl Connection {
             Err(ClusterError::NoCluster) => {
                 let mut config = Config::incluster().map_err(|_| ClusterError::NoCluster)?;
                 self.impersonate.apply(&mut config.auth_info);
-                return Ok(own(config));
+                return Ok(self.named(config));
             }
             other => other?,
         };
@@ -74,7 +76,15 @@ impl Connection {
         if !has_proxy {
             config.proxy_url = proxy_for(&config.cluster_url, |name| std::env::var(name).ok());
         }
-        Ok(own(config))
+        Ok(self.named(config))
+    }
+
+    /// Every request says which run it is of.
+    fn named(&self, mut config: Config) -> Config {
+        if let Ok(agent) = http::HeaderValue::from_str(self.run.user_agent()) {
+            config.headers.push((http::header::USER_AGENT, agent));
+        }
+        config
     }
 
     /// Whether the chosen cluster has a proxy of its own: it goes before the variables.
@@ -222,11 +232,4 @@ impl Impersonate {
         user.impersonate_groups = (!self.groups.is_empty()).then(|| self.groups.clone());
         user.impersonate_user_extra = (!self.extra.is_empty()).then(|| self.extra.clone());
     }
-}
-
-/// Every request says that it is ours.
-fn own(mut config: Config) -> Config {
-    let agent = http::HeaderValue::from_static(USER_AGENT);
-    config.headers.push((http::header::USER_AGENT, agent));
-    config
 }

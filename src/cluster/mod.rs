@@ -25,12 +25,11 @@ pub mod metrics;
 pub mod objects;
 mod proxy;
 mod rbac;
+mod run;
 
 pub use connection::{Connection, Impersonate, Names};
 pub use error::ClusterError;
-
-/// How our own requests name themselves, so that they can be told apart in the log.
-pub const USER_AGENT: &str = concat!("kubectl-audit/", env!("CARGO_PKG_VERSION"));
+pub use run::Run;
 
 /// How long a download may stand still before it counts as broken.
 const STALLED: Duration = Duration::from_secs(60);
@@ -46,6 +45,7 @@ struct Inner {
     server: String,
     default_namespace: String,
     timeout: Option<Duration>,
+    run: Run,
     // Last, so that it outlives the clients.
     runtime: Runtime,
 }
@@ -104,8 +104,14 @@ impl Cluster {
             server,
             default_namespace,
             timeout,
+            run: connection.run.clone(),
             runtime,
         })))
+    }
+
+    /// The run that its requests belong to.
+    pub fn run(&self) -> &Run {
+        &self.0.run
     }
 
     /// The URL of the API server.

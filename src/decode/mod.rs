@@ -23,6 +23,14 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// Requests that were left out because this run made them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OwnRequests {
+    pub requests: u64,
+    /// The lengths of all their events' lines.
+    pub bytes: u64,
+}
+
 /// What was read: the `input` of every document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +47,8 @@ pub struct InputSummary {
     pub truncated: u64,
     /// Exact repeats left out by `--unique`.
     pub duplicates: u64,
+    /// The requests with which this run read the logs, which are left out.
+    pub own_requests: OwnRequests,
     /// What a time window allowed to pass over.
     pub unread_bytes: u64,
     pub skipped_samples: Vec<Skipped>,

@@ -25,7 +25,7 @@ pub fn split(request_uri: &str) -> (Cow<'_, str>, &str) {
 ///
 /// Source: `cleanPath` of Go's `net/http/server.go`, which the kubelet applies to each request.
 pub fn canonical_path(request_uri: &str) -> Cow<'_, str> {
-    let path = request_uri.split_once('?').map_or(request_uri, |(path, _)| path);
+    let path = raw_path(request_uri);
     let bytes = path.as_bytes();
     let has_dot_segment = || memchr::memmem::find(bytes, b"/.").is_some();
     let has_empty_segment = || memchr::memmem::find(bytes, b"//").is_some();
@@ -53,6 +53,20 @@ pub fn canonical_path(request_uri: &str) -> Cow<'_, str> {
         clean.push(b'/');
     }
     Cow::Owned(String::from_utf8_lossy(&clean).into_owned())
+}
+
+/// Returns the path of a request URI with percent escapes decoded until none is left, and nothing
+/// resolved.
+pub fn decoded_path(request_uri: &str) -> Cow<'_, str> {
+    let path = raw_path(request_uri);
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(String::from_utf8_lossy(&decode_fully(path.as_bytes())).into_owned())
+}
+
+fn raw_path(request_uri: &str) -> &str {
+    request_uri.split_once('?').map_or(request_uri, |(path, _)| path)
 }
 
 /// Decodes percent escapes, also those that decoding makes (`%2565` is `%65` is `e`).

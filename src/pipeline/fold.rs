@@ -9,7 +9,7 @@ use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
     filter::{Filter, Window},
-    source::{self, Input, Log, SourceError},
+    source::{self, Input, Log, SourceError, node::Run},
 };
 
 /// How to read.
@@ -25,9 +25,9 @@ pub struct Reading {
     pub strict: bool,
     /// What a window of time may pass over; `None` reads everything.
     pub skip: Option<Skip>,
-    /// Leave out requests for node logs made by this user agent: ours, which write into the very
-    /// log that they read.
-    pub leave_out: Option<&'static str>,
+    /// Leave out the requests with which this run reads node logs: they are written into the very
+    /// logs that they read.
+    pub leave_out: Option<Run>,
     /// Told how much has been read.
     pub progress: Option<Arc<Progress>>,
 }

@@ -7,7 +7,7 @@ use super::{
     skip::Order,
 };
 use crate::{
-    decode::{Head, InputSummary, Skipped},
+    decode::{Head, InputSummary, Record, Skipped},
     source::{Input, Leftover, SourceError},
 };
 
@@ -53,6 +53,13 @@ impl Tally {
         let (from, to) = (&mut self.summary.from, &mut self.summary.to);
         *from = Some(from.map_or(time, |it| it.min(time)));
         *to = Some(to.map_or(time, |it| it.max(time)));
+    }
+
+    /// An event of a request with which this run read the logs.
+    pub(super) fn own(&mut self, record: &Record<'_>) {
+        let own = &mut self.summary.own_requests;
+        own.requests += u64::from(record.ends_request());
+        own.bytes += record.line().len() as u64;
     }
 
     pub(super) fn read(&mut self, part: Part, bytes: u64, lines: u64) {
@@ -101,6 +108,8 @@ impl Tally {
         mine.skipped += its.skipped;
         mine.truncated += its.truncated;
         mine.duplicates += its.duplicates;
+        mine.own_requests.requests += its.own_requests.requests;
+        mine.own_requests.bytes += its.own_requests.bytes;
         mine.unread_bytes += its.unread_bytes;
         let earliest = mine.from.into_iter().chain(its.from).min();
         let latest = mine.to.into_iter().chain(its.to).max();

@@ -64,7 +64,7 @@ impl<'p> Worker<'p> {
             projection,
             max_line,
             unique,
-            own: reading.leave_out.map(Own::by),
+            own: reading.leave_out.clone().map(Own::of_run),
             progress: reading.progress.as_deref(),
             buffer: FileBytes::default(),
             cut: None,
@@ -306,6 +306,7 @@ impl<'p> Worker<'p> {
         }
         let record = Record::new(spot.at.log, json, head, self.projection, found);
         if self.own.as_ref().is_some_and(|it| it.is_own(&record)) {
+            self.tally.own(&record);
             return;
         }
         sink(&record);

@@ -83,7 +83,9 @@ impl NodeLogs {
         NodeLogError::Broken { node: self.node.clone(), path: path.to_owned(), source }
     }
 
+    /// The URL of a path that is asked for now.
     fn url(&self, path: &str) -> String {
+        self.cluster.run().ask(&format!("/api/v1/nodes/{}/proxy/logs/{path}", self.node));
         let node = utf8_percent_encode(&self.node, SEGMENT);
         format!("/api/v1/nodes/{node}/proxy/logs/{}", utf8_percent_encode(path, SEGMENT))
     }

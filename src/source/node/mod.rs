@@ -24,6 +24,7 @@ pub(super) use seek::{SLACK, lower_bound};
 
 use super::{Follow, Found, Input, Log, Place, SourceError, rotation, rotation::Rotated};
 use crate::cluster::Cluster;
+pub use crate::cluster::Run;
 use folder::{NodeFolder, NodeLogs};
 use search::{LogPath, log_paths};
 
