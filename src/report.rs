@@ -103,6 +103,8 @@ pub enum Cell {
     Text(String),
     Number(u64),
     Percent(f64),
+    /// A size in bytes: in KiB and so on for people, in bytes with `-o wide` and for programs.
+    Bytes(u64),
     /// A duration.
     Seconds(f64),
     /// A time, in microseconds since the Unix epoch.

@@ -248,6 +248,12 @@ impl Sources {
         if !output.quiet {
             folded.notes.iter().for_each(|it| exit::note(it));
         }
+        for notice in std::mem::take(&mut folded.notices) {
+            exit::warning(&notice.text);
+            if let Some(hint) = notice.hint {
+                exit::advise(&format!("hint: {hint}"));
+            }
+        }
         let failed = std::mem::take(&mut folded.failed);
         let is_partial = self.has_failed || !failed.is_empty();
         report(failed, folded.input.files == 0)?;

@@ -338,7 +338,7 @@ fn cells(line: &[u8], is_wide: bool, resolver: Option<&mut Resolver<'_>>) -> Vec
     let mut cells = vec![
         event.stage_timestamp.map_or(Cell::None, |it| Cell::Time(it.0)),
         user(&event),
-        Cell::from(&*event.verb),
+        verb(&event),
         object.map_or(Cell::None, |it| Cell::from(&*it.namespace)),
         what(&event),
         event
@@ -375,6 +375,12 @@ fn user(event: &Event<'_>) -> Cell {
         Some(other) => Cell::from(format!("{name} as {}", other.username)),
         None => Cell::from(&**name),
     }
+}
+
+/// The verb, with a mark if nothing was stored.
+fn verb(event: &Event<'_>) -> Cell {
+    let mark = if event.is_dry_run() { " (dry run)" } else { "" };
+    Cell::from(format!("{}{mark}", event.verb))
 }
 
 /// `pods/web-0/exec`, or the path of what is no resource.

@@ -36,12 +36,19 @@ pub struct FilterArgs {
     /// Requests with this verb; several with commas
     #[arg(long, value_name = "V")]
     pub verb: Option<String>,
-    /// Requests for this resource: pods, pods/exec, pods/* (both), deployments.apps; several with commas
+    /// Requests for this resource: pods (also pod, po), pods/exec, pods/* (both), deployments.apps;
+    /// several with commas
     #[arg(short, long, value_name = "R[/SUB][.GROUP]")]
     pub resource: Option<String>,
     /// Requests answered with this code: 403, 4xx; several with commas
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
+    /// Requests that took longer than this: 500ms, 2s, 1m30s
+    #[arg(long, value_name = "D")]
+    pub slower_than: Option<String>,
+    /// Leave out dry runs
+    #[arg(long)]
+    pub no_dry_run: bool,
 }
 
 impl FilterArgs {
@@ -70,9 +77,20 @@ impl FilterArgs {
         if let Some(subject) = &self.subject {
             filter = filter.and(filter::subject(subject, projection));
         }
-        for text in &self.filters {
-            filter = filter.and(filter::parse(text, projection)?);
+        if let Some(text) = &self.slower_than {
+            filter = filter.and(filter::slower_than(text, projection)?);
         }
+        if self.no_dry_run {
+            filter = filter.and(filter::no_dry_run(projection));
+        }
+        let words = (self.verb.as_deref(), self.resource.as_deref());
+        let mut watches = filter::watches(words.0, words.1, projection);
+        for text in &self.filters {
+            let (condition, names) = filter::parse_watched(text, projection)?;
+            filter = filter.and(condition);
+            watches.extend(names);
+        }
+        watches.into_iter().for_each(|it| filter.watch(it));
         for text in &self.expressions {
             filter = filter.and_where(text)?;
         }
@@ -88,12 +106,15 @@ impl FilterArgs {
     }
 }
 
-/// Tells of keys that no event has, with the one that may have been meant.
+/// Reports keys that look like misspelt fields, before anything is read. Others are reported once
+/// no event had them.
 pub fn warn_of_unknown_keys(keys: &[Key]) {
     for key in keys {
-        let Some(like) = filter::unknown_field(key) else { continue };
-        let like = like.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
-        exit::warning(&format!("`{key}` is no field of an audit event{like}"));
+        if let Some(Some(like)) = filter::unknown_field(key) {
+            exit::warning(&format!(
+                "`{key}` is no field of an audit event; did you mean `{like}`?"
+            ));
+        }
     }
 }
 

@@ -92,7 +92,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--selector", "--field-selector"], "`-F KEY=VALUE` chooses by any field of the event"),
     (
         &["--sort-by", "--order-by", "--order"],
-        "`--sort count` or `--sort key` orders the rows of `stats`",
+        "`--sort count`, `key`, `bytes` or `latency` orders the rows of `stats`",
     ),
     (
         &["--no-color", "--no-colour", "--colour"],

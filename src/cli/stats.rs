@@ -12,6 +12,7 @@ use super::{
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
     resolve::ResolveArgs,
+    summary,
 };
 use crate::{
     analysis::{
@@ -21,7 +22,7 @@ use crate::{
     },
     decode::{InputSummary, Projection, Record},
     event::Key,
-    filter::Filter,
+    filter::{Filter, Watch},
     output,
     pipeline::{self, Watcher},
 };
@@ -38,13 +39,13 @@ use crate::{
   kubectl audit stats --code 403 -k user.username,objectRef.resource examples/audit.log
 
   # What fills the log: bytes by user agent, the five largest
-  kubectl audit stats --events --bytes -k userAgent -l 5 examples/audit.log
+  kubectl audit stats --events --bytes --sort bytes -k userAgent -l 5 examples/audit.log
 
   # Who they are today, by a dump of roles and bindings
   kubectl audit stats -k user.username --resolve --rbac examples/rbac.json examples/audit.log
 
-  # How long the API server took, by verb
-  kubectl audit stats --latency examples/audit.log")]
+  # The slowest resources
+  kubectl audit stats --latency --sort latency -k verb,objectRef.resource -l 5 examples/audit.log")]
 pub struct Args {
     /// Count by the values of this key; repeatable, or several with commas
     #[arg(short, long = "key", value_name = "KEY", value_delimiter = ',', default_value = "verb")]
@@ -60,8 +61,9 @@ pub struct Args {
     events: bool,
     /// Order of the rows
     #[arg(long, value_enum, default_value_t)]
+    #[arg(requires_ifs = [("bytes", "bytes"), ("latency", "latency")])]
     sort: Sort,
-    /// Add the bytes of the lines
+    /// Add the bytes of the lines; `-o wide` prints them to the byte
     #[arg(long)]
     bytes: bool,
     /// Add how long the requests took: p50, p90, p99 (at most 1 % too high) and the longest
@@ -98,10 +100,14 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         latency: args.latency,
         interval: args.interval,
     };
+    let asked = if question.by_group { Vec::new() } else { question.keys.clone() };
     let has_users = question.keys.iter().any(|it| it.to_string() == "user.username");
     let users = if has_users { "user" } else { "impersonatedUser" };
     let stats = Stats::new(question, &mut projection);
-    let filter = args.filter.build(now(), &mut projection)?;
+    let mut filter = args.filter.build(now(), &mut projection)?;
+    for key in &asked {
+        filter.watch(Watch::key(key, None, &mut projection));
+    }
     warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     if args.follow.follow {
@@ -129,6 +135,12 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         }
     }
     (report.total.events, report.total.requests) = (folded.input.events, folded.requests);
+    if report.total.matched == 0 && report.others > 0 {
+        exit::note(&format!(
+            "{} match, but none ends a request: --events counts them",
+            summary::count(report.others, "event")
+        ));
+    }
     args.output.write(&report, Some(&folded.input), out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)

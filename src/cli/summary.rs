@@ -61,7 +61,8 @@ pub fn lines(input: &InputSummary) -> Vec<String> {
     lines
 }
 
-fn count(n: u64, what: &str) -> String {
+/// `1 event`, `5 events`.
+pub fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 

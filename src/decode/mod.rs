@@ -3,12 +3,14 @@
 
 use crate::event::Timestamp;
 
+mod lookup;
 mod object;
 mod projection;
 mod reader;
 mod record;
 pub mod unwrap;
 
+pub use lookup::{Lookup, duration};
 pub use object::{bodies, fields};
 pub use projection::{Projection, Slot};
 pub use reader::{Reader, strict};

@@ -11,6 +11,16 @@ pub enum Part {
     Index(usize),
 }
 
+impl Part {
+    /// The name, if it is one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Part::Name(name) => Some(name),
+            Part::Index(_) => None,
+        }
+    }
+}
+
 /// A path to a value, of at least one part.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -63,13 +73,54 @@ pub const KNOWN_KEYS: &[&str] = &[
     "requestReceivedTimestamp",
     "stageTimestamp",
     "annotations",
+    "path",
+    "duration",
+    "dryRun",
     "annotations.\"authorization.k8s.io/decision\"",
     "annotations.\"authorization.k8s.io/reason\"",
 ];
 
+/// Fields whose names are chosen by others, with dots in them: what follows one is a single name.
+const MAPS: [&str; 6] = ["annotations", "labels", "extra", "data", "matchLabels", "nodeSelector"];
+
 impl Key {
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// The key with the names behind a map such as `annotations` as one: `annotations.k8s.io/deprecated`
+    /// is `annotations."k8s.io/deprecated"`. `None` if there is but one already.
+    #[must_use]
+    pub fn with_joined_name(&self) -> Option<Key> {
+        let is_map = |it: &Part| matches!(it, Part::Name(name) if MAPS.contains(&&**name));
+        let at = self.parts.iter().position(is_map)? + 1;
+        let names: Vec<&str> = self.parts[at..].iter().map_while(Part::name).collect();
+        if names.len() < 2 {
+            return None;
+        }
+
+        let mut parts = self.parts[..at].to_vec();
+        parts.push(Part::Name(names.join(".").into()));
+        parts.extend_from_slice(&self.parts[at + names.len()..]);
+        Some(Key { parts })
+    }
+
+    /// A name as a part of the text of a key, in quotes where it needs them.
+    pub fn name(name: &str) -> String {
+        let is_bare = matches!(bare(name, 0), Ok((_, end)) if end == name.len());
+        if is_bare {
+            name.to_owned()
+        } else {
+            format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+    }
+
+    /// The key of a field of what this key leads to.
+    #[must_use]
+    pub fn with_field(&self, name: &str) -> Key {
+        let mut parts = self.parts.clone();
+        parts.push(Part::Name(name.into()));
+        Key { parts }
     }
 
     /// Reads a key at the start of `text`; gives it and the length of its text. It ends before the
@@ -157,12 +208,7 @@ impl fmt::Display for Key {
                 Part::Index(index) => write!(f, "[{index}]")?,
                 Part::Name(name) => {
                     let dot = if n > 0 { "." } else { "" };
-                    let is_bare = matches!(bare(name, 0), Ok((_, end)) if end == name.len());
-                    if is_bare {
-                        write!(f, "{dot}{name}")?;
-                    } else {
-                        write!(f, "{dot}\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))?;
-                    }
+                    write!(f, "{dot}{}", Key::name(name))?;
                 }
             }
         }
@@ -208,6 +254,24 @@ mod tests {
     #[test]
     fn unquoted_slash() {
         check("annotations.x/y", "annotations|x/y");
+    }
+    #[test]
+    fn names_behind_a_map_are_one() {
+        #[track_caller]
+        fn joined(text: &str, expected: &str) {
+            let key: Key = text.parse().expect(text);
+            let joined = key.with_joined_name().map(|it| it.to_string());
+            assert_eq!(joined.unwrap_or_default(), expected, "{text}");
+        }
+        joined("annotations.k8s.io/deprecated", r#"annotations."k8s.io/deprecated""#);
+        joined(r#"annotations."k8s.io/deprecated""#, "");
+        joined("annotations.note", "");
+        joined("user.extra.a.b/c[0]", r#"user.extra."a.b/c"[0]"#);
+        joined(
+            "requestObject.metadata.labels.app.kubernetes.io/name",
+            r#"requestObject.metadata.labels."app.kubernetes.io/name""#,
+        );
+        joined("user.username", "");
     }
     #[test]
     fn index() {

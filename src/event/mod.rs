@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
 mod attributes;
+pub mod dry_run;
 mod field;
 mod json;
 mod key;
@@ -215,6 +216,28 @@ impl Event<'_> {
                     && self.response_status.as_ref().is_some_and(|it| it.code == Some(401))
             }
         }
+    }
+
+    /// Whether nothing that the request asked for was stored.
+    pub fn is_dry_run(&self) -> bool {
+        let object = self.object_ref.as_ref();
+        let body = self.request_object.map(|it| Json::new(it.get().as_bytes()));
+        let asks = |it: Option<Json<'_>>| it.is_some_and(|it| !it.elements().is_empty());
+        let options = |body: Json<'_>| {
+            let eviction = body.field("deleteOptions").and_then(|it| it.field("dryRun"));
+            asks(body.field("dryRun")) || asks(eviction)
+        };
+        // Bodies are long, and only these requests have the options in them.
+        let has_options = matches!(&*self.verb, "delete" | "deletecollection" | "create");
+        dry_run::DryRun {
+            verb: &self.verb,
+            resource: object.map_or("", |it| &it.resource),
+            subresource: object.map_or("", |it| &it.subresource),
+            request_uri: &self.request_uri,
+            options: body.filter(|_| has_options).map(options),
+            label: self.annotations.get(dry_run::LABEL).map_or("", |it| it),
+        }
+        .is_dry_run()
     }
 
     /// The identity that authorization and admission looked at: the impersonated one, if any.

@@ -20,6 +20,51 @@ pub fn is_subresource(name: &str) -> bool {
     SUBRESOURCES.contains(&name)
 }
 
+/// The resources that a person may mean by this name, as kubectl reads one: a plural, a singular, a
+/// kind or a short name, in any case. Of a name that is not Kubernetes' own, also what its plural may be.
+pub fn meant_by(name: &str) -> Vec<String> {
+    let lower = name.to_ascii_lowercase();
+    if own_group(name).is_some() {
+        return vec![lower];
+    }
+    let long = long_name(&lower);
+    let is_meant = |it: &&&str| **it == long || singular(it) == long;
+    let own = OWN.iter().flat_map(|(_, all)| *all).find(is_meant);
+    let mut meant = vec![name.to_owned()];
+    match own {
+        Some(own) => meant.push((*own).to_owned()),
+        None => meant.extend([lower.clone(), plural(&lower)]),
+    }
+    meant.dedup();
+    meant
+}
+
+/// As kubectl makes one: `ingresses`, `networkpolicies`, `pods`.
+fn singular(plural: &str) -> String {
+    let stem = |end| plural.strip_suffix(end);
+    match (stem("ies"), stem("sses"), stem("statuses"), stem("s")) {
+        (Some(stem), ..) => format!("{stem}y"),
+        (_, Some(stem), ..) => format!("{stem}ss"),
+        (.., Some(stem), _) => format!("{stem}status"),
+        (.., Some(stem)) => stem.to_owned(),
+        _ => plural.to_owned(),
+    }
+}
+
+/// As API machinery guesses one (`meta.UnsafeGuessKindToResource`).
+fn plural(singular: &str) -> String {
+    match singular.as_bytes() {
+        [.., b's'] => format!("{singular}es"),
+        [stem @ .., b'y'] => format!("{}ies", String::from_utf8_lossy(stem)),
+        _ => format!("{singular}s"),
+    }
+}
+
+/// Every resource of Kubernetes' own.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    OWN.iter().flat_map(|(_, all)| all.iter().copied())
+}
+
 /// Every subresource that a request can name.
 const SUBRESOURCES: &[&str] = &[
     "approval",
@@ -45,20 +90,29 @@ pub fn own_group(resource: &str) -> Option<&'static str> {
 
 /// kubectl's short names.
 const SHORT: &[(&str, &str)] = &[
+    ("cj", "cronjobs"),
     ("cm", "configmaps"),
+    ("cs", "componentstatuses"),
     ("csr", "certificatesigningrequests"),
     ("crd", "customresourcedefinitions"),
+    ("crds", "customresourcedefinitions"),
     ("deploy", "deployments"),
     ("ds", "daemonsets"),
     ("ep", "endpoints"),
     ("ev", "events"),
+    ("hpa", "horizontalpodautoscalers"),
     ("ing", "ingresses"),
+    ("limits", "limitranges"),
     ("netpol", "networkpolicies"),
     ("no", "nodes"),
     ("ns", "namespaces"),
+    ("pc", "priorityclasses"),
+    ("pdb", "poddisruptionbudgets"),
     ("po", "pods"),
     ("pv", "persistentvolumes"),
     ("pvc", "persistentvolumeclaims"),
+    ("quota", "resourcequotas"),
+    ("rc", "replicationcontrollers"),
     ("rs", "replicasets"),
     ("sa", "serviceaccounts"),
     ("sc", "storageclasses"),
@@ -149,3 +203,38 @@ const OWN: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: &[&str]) {
+        assert_eq!(meant_by(name), expected, "{name}");
+    }
+
+    #[test]
+    fn names_that_kubectl_takes() {
+        check("pods", &["pods"]);
+        check("pod", &["pod", "pods"]);
+        check("po", &["po", "pods"]);
+        check("Pods", &["Pods", "pods"]);
+        check("Deployment", &["Deployment", "deployments"]);
+        check("deploy", &["deploy", "deployments"]);
+        check("Ingress", &["Ingress", "ingresses"]);
+        check("NetworkPolicy", &["NetworkPolicy", "networkpolicies"]);
+        check("Endpoints", &["Endpoints", "endpoints"]);
+        check("componentstatus", &["componentstatus", "componentstatuses"]);
+        check("IngressClass", &["IngressClass", "ingressclasses"]);
+        check("lease", &["lease", "leases"]);
+        check("hpa", &["hpa", "horizontalpodautoscalers"]);
+    }
+
+    #[test]
+    fn names_of_others() {
+        check("widget", &["widget", "widgets"]);
+        check("VirtualService", &["VirtualService", "virtualservice", "virtualservices"]);
+        check("gitrepository", &["gitrepository", "gitrepositories"]);
+        check("widgets", &["widgets", "widgetses"]);
+    }
+}

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::operand::{Operand, text};
 use crate::{
-    decode::{Record, Slot, Values},
+    decode::{Lookup, Record, Slot, Values, duration},
     event::Json,
 };
 
@@ -12,7 +12,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Condition {
     /// Of the values of a key.
-    Key(Slot, Operator),
+    Key(Lookup, Operator),
+    /// Of how long the request took: more microseconds than this from received (the slot) to its end.
+    SlowerThan(Slot, u64),
     /// At least one of these.
     Any(Vec<Condition>),
     /// All of these.
@@ -64,10 +66,13 @@ impl Condition {
     #[inline]
     pub fn holds(&self, record: &Record<'_>) -> bool {
         match self {
-            Condition::Key(slot, operator) => {
-                let plain = record.plain_text(*slot);
+            Condition::Key(lookup, operator) => {
+                let plain = lookup.plain_text(record);
                 let of_text = plain.and_then(|(text, len)| operator.0.holds_for_text(&text[..len]));
-                of_text.unwrap_or_else(|| operator.holds(&record.values(*slot)))
+                of_text.unwrap_or_else(|| lookup.with(record, |values| operator.holds(values)))
+            }
+            Condition::SlowerThan(received, micros) => {
+                duration(record, *received).is_some_and(|it| it > *micros)
             }
             Condition::Any(conditions) => conditions.iter().any(|it| it.holds(record)),
             Condition::All(conditions) => conditions.iter().all(|it| it.holds(record)),
@@ -77,7 +82,7 @@ impl Condition {
 
 impl Test {
     /// Negative operators hold for an absent key, orders never, and an absent key equals an empty text.
-    fn holds_for_absent(&self) -> bool {
+    pub(super) fn holds_for_absent(&self) -> bool {
         match self {
             Test::Absent | Test::ContainsNot(_) | Test::MatchesNot(_) => true,
             Test::Is(operand) => operand.is_empty(),
@@ -94,6 +99,9 @@ impl Test {
         match self {
             Test::Is(operand) => operand.is_text(text),
             Test::IsNot(operand) => Some(!operand.is_text(text)?),
+            Test::In(operands) => {
+                operands.iter().try_fold(false, |found, it| Some(found | it.is_text(text)?))
+            }
             _ => None,
         }
     }

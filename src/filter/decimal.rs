@@ -1,4 +1,4 @@
-//! A number as JSON writes it, compared exactly: no digits are lost, however many there are.
+//! A decimal number in a text, compared exactly: no digits are lost, however many there are.
 
 use std::cmp::Ordering;
 
@@ -12,20 +12,22 @@ pub(super) struct Decimal<'t> {
 }
 
 impl<'t> Decimal<'t> {
-    /// RFC 8259 section 6; nothing else is a number.
+    /// Reads a number as JSON writes one (RFC 8259 section 6), or as people do: `0012`, `+5`, `.5`.
     pub(super) fn parse(text: &'t [u8]) -> Option<Decimal<'t>> {
         let (is_negative, text) = match text {
             [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
             _ => (false, text),
         };
-        let (whole, rest) = digits(text)?;
-        if whole.len() > 1 && whole[0] == b'0' {
-            return None;
-        }
+
+        let none = (&text[..0], text);
+        let (whole, rest) = digits(text).unwrap_or(none);
         let (fraction, rest) = match rest {
             [b'.', rest @ ..] => digits(rest)?,
+            _ if whole.is_empty() => return None,
             _ => (&rest[..0], rest),
         };
+
         let power = match rest {
             [] => 0,
             [b'e' | b'E', rest @ ..] => power(rest)?,
@@ -84,8 +86,8 @@ fn normal<'t>(mut whole: &'t [u8], mut fraction: &'t [u8]) -> (i64, (&'t [u8], &
     while let [rest @ .., b'0'] = fraction {
         fraction = rest;
     }
-    if let [b'0', ..] = whole {
-        whole = &[];
+    while let [b'0', rest @ ..] = whole {
+        whole = rest;
     }
     let mut exponent = whole.len() as i64;
     if fraction.is_empty() {
@@ -127,6 +129,12 @@ mod tests {
             ("-1.50", "-15e-1"),
             ("100", "1e+2"),
             ("10.010", "1001e-2"),
+            ("0012", "12"),
+            ("+5", "5.0"),
+            (".5", "0.5"),
+            ("-007", "-7"),
+            ("0000", "0"),
+            ("+1e3", "001000"),
         ] {
             check(a, Ordering::Equal, b);
         }
@@ -157,7 +165,8 @@ mod tests {
     #[test]
     fn no_numbers() {
         for text in [
-            "", "-", "007", "1.", ".5", "+1", "1e", "1e+", "0x1", "1 ", "NaN", "1_0", "--1", "1.e1",
+            "", "-", "+", "1.", ".", "+-1", "1e", "1e+", ".e1", "0x1", "1 ", "NaN", "1_0", "--1",
+            "1.e1",
         ] {
             assert!(Decimal::parse(text.as_bytes()).is_none(), "{text}");
         }

@@ -8,13 +8,15 @@ mod operand;
 mod parse;
 mod short;
 mod suggest;
+mod watch;
 mod window;
 
 pub use condition::{Condition, Operator};
 pub use error::FilterError;
-pub use parse::parse;
-pub use short::{code, namespace, resource, subject, verb};
+pub use parse::{parse, parse_watched};
+pub use short::{code, namespace, no_dry_run, resource, slower_than, subject, verb, watches};
 pub use suggest::{field_like, unknown_field};
+pub use watch::{Notice, Noticed, Watch};
 pub use window::{Window, time};
 
 use self::cel::Expression;
@@ -26,6 +28,7 @@ pub struct Filter {
     pub window: Window,
     conditions: Vec<Condition>,
     expressions: Vec<Expression>,
+    watches: Vec<Watch>,
 }
 
 impl Filter {
@@ -47,6 +50,21 @@ impl Filter {
     pub fn and_where(mut self, text: &str) -> Result<Filter, FilterError> {
         self.expressions.push(Expression::parse(text)?);
         Ok(self)
+    }
+
+    /// Has a name of the question looked for in every event that is read.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watches.push(watch);
+    }
+
+    /// All events, with the same names looked for.
+    #[must_use]
+    pub fn only_watching(&self) -> Filter {
+        Filter { watches: self.watches.clone(), ..Filter::default() }
+    }
+
+    pub fn watches(&self) -> &[Watch] {
+        &self.watches
     }
 
     #[inline]

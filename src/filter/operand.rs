@@ -20,6 +20,11 @@ impl Operand {
         Operand { is_number: Decimal::parse(text).is_some(), time, text: text.into() }
     }
 
+    /// As it was written.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.text)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

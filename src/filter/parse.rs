@@ -1,11 +1,14 @@
 //! The text of a filter: `verb=delete`, `responseStatus.code>=400`, `user.username in (ann,bob)`.
 
 use super::{
-    FilterError,
+    FilterError, Watch,
     condition::{Condition, Operator, Test},
     operand::Operand,
 };
-use crate::{decode::Projection, event::Key};
+use crate::{
+    decode::{Lookup, Projection},
+    event::Key,
+};
 
 /// Operators of signs, the longer before those they begin with.
 const SIGNS: [&str; 12] = ["==", "=~", "!=", "!~", ">=", "<=", "+=", "-=", "=", ">", "<", "~"];
@@ -29,6 +32,17 @@ const SIGNS: [&str; 12] = ["==", "=~", "!=", "!~", ">=", "<=", "+=", "-=", "=", 
 /// # Errors
 /// What was expected instead, and where.
 pub fn parse(text: &str, projection: &mut Projection) -> Result<Condition, FilterError> {
+    parse_watched(text, projection).map(|it| it.0)
+}
+
+/// As [`parse`], with the names in the filter that some event should have.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_watched(
+    text: &str,
+    projection: &mut Projection,
+) -> Result<(Condition, Vec<Watch>), FilterError> {
     let key_error = |err: crate::event::KeyError, from: usize| {
         FilterError::new(text, from + err.at, err.reason)
     };
@@ -42,7 +56,7 @@ pub fn parse(text: &str, projection: &mut Projection) -> Result<Condition, Filte
                 FilterError::new(text, from + end, "after `!KEY` nothing may follow").hint(FORMS)
             );
         }
-        return Ok(Condition::Key(projection.slot(&key), Operator(Test::Absent)));
+        return Ok((condition(&key, Test::Absent, projection), Vec::new()));
     }
     let (key, end) =
         Key::parse_prefix(&text[start..]).map_err(|err| key_error(err, start).hint(FORMS))?;
@@ -59,7 +73,49 @@ pub fn parse(text: &str, projection: &mut Projection) -> Result<Condition, Filte
     } else {
         return Err(FilterError::new(text, at, "an operator is expected here").hint(FORMS));
     };
-    Ok(Condition::Key(projection.slot(&key), Operator(test)))
+    let watches = watches(&key, &test, projection);
+    Ok((condition(&key, test, projection), watches))
+}
+
+fn condition(key: &Key, test: Test, projection: &mut Projection) -> Condition {
+    let is_made_up = key.to_string() == "dryRun";
+    let test = match test {
+        // Every event has it: who asks whether it is there means whether it is true.
+        Test::Present if is_made_up => Test::Is(Operand::new("true")),
+        Test::Absent if is_made_up => Test::IsNot(Operand::new("true")),
+        test => test,
+    };
+    Condition::Key(Lookup::new(key, projection), Operator(test))
+}
+
+/// The names to look for in every event.
+fn watches(key: &Key, test: &Test, projection: &mut Projection) -> Vec<Watch> {
+    let texts = match test {
+        Test::Absent => return Vec::new(),
+        Test::Is(it) | Test::IsNot(it) | Test::Compares(_, it) => std::slice::from_ref(it),
+        Test::Contains(it) | Test::ContainsNot(it) => std::slice::from_ref(it),
+        Test::In(all) | Test::NotIn(all) => all,
+        Test::Present | Test::Matches(_) | Test::MatchesNot(_) => &[],
+    };
+
+    let name = key.to_string();
+    let is_word = matches!(name.as_str(), "verb" | "objectRef.resource");
+    if is_word && matches!(test, Test::Is(_) | Test::In(_)) {
+        let words = texts.iter().map(Operand::text).filter(|it| !it.is_empty());
+        return words
+            .filter_map(|it| match name.as_str() {
+                "verb" => Watch::verb(&it, projection),
+                _ => Some(Watch::resource(&it, &[it.to_string()], projection)),
+            })
+            .collect();
+    }
+
+    let text = texts.first().map(Operand::text);
+    let watch = Watch::key(key, text.as_deref(), projection);
+    // A field that events may have may be absent where that is an answer.
+    let may_be_absent = test.holds_for_absent() && super::unknown_field(key).is_none();
+    let takes_list = matches!(test, Test::Contains(_) | Test::ContainsNot(_));
+    vec![watch.with(!may_be_absent, takes_list)]
 }
 
 const FORMS: &str = "a filter is KEY, !KEY, or KEY and one of = != >= <= > < += -= =~ !~ with a value, or KEY in (A,B), KEY notin (A,B)";

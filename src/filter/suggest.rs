@@ -49,8 +49,35 @@ pub fn field_like(text: &str) -> Option<&'static str> {
         .copied()
         .map(|it| (distance(&it), it))
         .min_by_key(|(n, _)| *n)
-        .filter(|(n, _)| *n <= 1 + text.len() / 4)
+        .filter(|(n, _)| *n <= 1 + text.len() / 6)
         .map(|(_, it)| it)
+}
+
+/// Of these names the nearest to a text, at most three, if any is near.
+pub(super) fn nearest(text: &str, names: &[&str]) -> Vec<String> {
+    if text.len() > 64 {
+        return Vec::new();
+    }
+    let asked = text.to_lowercase();
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let distance = |name: &str| {
+        let name = name.to_lowercase();
+        // One word may be the end of a key.
+        let of_last = if asked.contains('.') { usize::MAX } else { edits(&last(&name), &asked) };
+        edits(&name, &asked).min(of_last)
+    };
+    let mut near: Vec<(usize, &str)> = names
+        .iter()
+        // A key is not meant by what only goes on from it.
+        .filter(|it| it.len() <= 128 && !text.starts_with(&format!("{it}.")))
+        .map(|it| (distance(it), *it))
+        .filter(|(n, _)| *n <= 1 + asked.len() / 4)
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    let least = near.first().map_or(0, |it| it.0);
+    near.retain(|it| it.0 <= least + 1);
+    near.into_iter().take(3).map(|(_, it)| it.to_owned()).collect()
 }
 
 /// The number of characters to insert, delete or replace (Levenshtein).

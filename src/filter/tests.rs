@@ -44,10 +44,12 @@ fn equal() {
             "responseStatus.code=403.0",
             "requestObject.spec.paused=true",
             "responseStatus.code=4.03e2",
+            "auditID=7",
+            "auditID=+07.0",
         ],
         true,
     );
-    check(&["verb=get", "verb=Watch", "responseStatus.code=404", "verb=", "auditID=7"], false);
+    check(&["verb=get", "verb=Watch", "responseStatus.code=404", "verb="], false);
     check(&["requestURI=/a?x=b&y=1", "user.groups=[\"dev\",\"ops\",\"7\"]"], true);
 }
 

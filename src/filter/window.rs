@@ -68,7 +68,7 @@ pub fn time(text: &str, now: Timestamp) -> Result<Timestamp, FilterError> {
 const DAY: i64 = 86_400_000_000;
 
 /// Microseconds of `1w2d3h4m5s6ms`: numbers, each with a unit.
-fn duration(text: &str) -> Option<i64> {
+pub(super) fn duration(text: &str) -> Option<i64> {
     let mut total = 0_i64;
     let mut rest = text;
     while !rest.is_empty() {

@@ -33,7 +33,7 @@ pub fn row(cells: &[Cell], out: &mut dyn Write) -> io::Result<()> {
     let fields = cells.iter().map(|cell| match cell {
         Cell::None | Cell::Bar(_) => String::new(),
         Cell::Text(text) => field(text),
-        Cell::Number(number) => number.to_string(),
+        Cell::Number(number) | Cell::Bytes(number) => number.to_string(),
         Cell::Percent(number) | Cell::Seconds(number) => number.to_string(),
         Cell::Time(micros) | Cell::Minute(micros) => table::utc(*micros),
     });

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use escape::{JsonText, escape};
 
-use crate::report::{Report, Table};
+use crate::report::{Cell, Report, Table};
 
 /// How a report is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -99,7 +99,7 @@ pub fn write<R: Report, I: Serialize>(
         }),
         Format::Yaml => yaml(&document(), out),
         Format::Csv => report.tables().iter().try_for_each(|it| csv::write(it, look, out)),
-        Format::Wide => tables(&report.tables(), true, look, out),
+        Format::Wide => tables(&to_the_byte(report.tables()), true, look, out),
         Format::Table => {
             let mut all = report.tables();
             if !all.iter().all(|it| table::fits(it, look)) {
@@ -108,6 +108,16 @@ pub fn write<R: Report, I: Serialize>(
             tables(&all, false, look, out)
         }
     }
+}
+
+/// The same tables with sizes as numbers of bytes.
+fn to_the_byte(mut tables: Vec<Table>) -> Vec<Table> {
+    for cell in tables.iter_mut().flat_map(|it| &mut it.rows).flatten() {
+        if let Cell::Bytes(bytes) = cell {
+            *cell = Cell::Number(*bytes);
+        }
+    }
+    tables
 }
 
 /// Writes tables with an empty line between them.

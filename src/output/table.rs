@@ -312,6 +312,7 @@ fn put(cell: &Cell, timezone: &TimeZone, text: &mut String) {
         Cell::None => text.write_str("<none>"),
         Cell::Text(it) => text.write_str(&escape(it)),
         Cell::Number(number) => write!(text, "{number}"),
+        Cell::Bytes(bytes) => text.write_str(&size(*bytes)),
         Cell::Percent(percent) => write!(text, "{percent:.2}"),
         Cell::Seconds(seconds) => text.write_str(&duration(*seconds)),
         Cell::Time(micros) => text.write_str(&time(*micros, timezone)),
@@ -322,6 +323,21 @@ fn put(cell: &Cell, timezone: &TimeZone, text: &mut String) {
         }
     };
     written.expect("a String takes any text");
+}
+
+/// `512 B`, `61.8 KiB`, `1.2 GiB`.
+pub fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    for unit in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1023.95 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} PiB")
 }
 
 /// `2026-11-22T10:11:12.123Z`, or in a zone `2026-11-22T11:11:12.123+01:00`.

@@ -73,6 +73,7 @@ where
         readers.push(LogReader::new(queue, projection, filter, &stop));
         n_inputs += log.inputs.len();
     }
+    let mut is_whole = true;
     let mut tally = thread::scope(|scope| {
         let mut receivers = Vec::new();
         let mut workers = Vec::new();
@@ -84,7 +85,11 @@ where
                 workers.push(scope.spawn(move || log.work(&sender, reading, unique, line)));
             }
         }
-        merge(receivers, take);
+        merge(receivers, &mut |line| {
+            let flow = take(line);
+            is_whole &= flow.is_continue();
+            flow
+        });
         stop.store(true, Ordering::Relaxed);
         readers.iter().for_each(LogReader::wake);
         let mut tally = Tally::default();
@@ -95,7 +100,11 @@ where
     });
     tally.summary.unread_bytes = readers.iter().map(|it| it.queue.unread_bytes()).sum();
     let inputs: Vec<_> = readers.iter().flat_map(|it| it.queue.inputs.iter().copied()).collect();
-    let mut folded = whole((), tally, &inputs);
+    let mut folded = whole((), tally, &inputs, filter);
+    if !is_whole {
+        // What was not read may have it.
+        folded.notices.clear();
+    }
     folded.notes.extend(expanded.notes);
     folded.failed.extend(expanded.failed);
     folded
@@ -162,7 +171,8 @@ impl<'q> LogReader<'q> {
         unique: Option<&Unique>,
         mut line: impl FnMut(&Record<'_>, &mut Vec<u8>),
     ) -> Tally {
-        let mut worker = Worker::new(self.projection, reading, unique).until(self.stop);
+        let worker = Worker::new(self.projection, reading, unique).until(self.stop);
+        let mut worker = worker.watching(self.filter);
         while let Some((number, task)) = self.next() {
             let mut batch = Batch::default();
             worker.run(task, &mut |record| {

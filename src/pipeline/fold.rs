@@ -8,7 +8,7 @@ use super::{
 use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
-    filter::{Filter, Window},
+    filter::{Filter, Notice, Window},
     source::{self, Input, Log, SourceError, node::Run},
 };
 
@@ -57,13 +57,15 @@ pub struct Folded<R> {
     pub failed: Vec<SourceError>,
     /// What a person should know about what was left out of archives.
     pub notes: Vec<String>,
+    /// Names in the question that no event had.
+    pub notices: Vec<Notice>,
 }
 
 impl<A, B> Folded<(A, B)> {
     /// The first report with all that was told, and the second.
     pub fn split(self) -> (Folded<A>, B) {
-        let Folded { report: (first, second), requests, input, failed, notes } = self;
-        (Folded { report: first, requests, input, failed, notes }, second)
+        let Folded { report: (first, second), requests, input, failed, notes, notices } = self;
+        (Folded { report: first, requests, input, failed, notes, notices }, second)
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) fn read<A: Analysis>(
     let queue = Queue::new(logs, skip, filter.window);
     let unique = reading.unique.then(Unique::default);
     let work = |mut analysis: A| {
-        let mut worker = Worker::new(projection, reading, unique.as_ref());
+        let mut worker = Worker::new(projection, reading, unique.as_ref()).watching(filter);
         while let Some(task) = queue.next() {
             worker.run(task, &mut |record| {
                 if filter.matches(record) {
@@ -137,12 +139,18 @@ pub(super) fn read<A: Analysis>(
         return None;
     }
     tally.summary.unread_bytes = queue.unread_bytes();
-    Some(whole(total.finish(), tally, &queue.inputs))
+    Some(whole(total.finish(), tally, &queue.inputs, filter))
 }
 
 /// A report with what all threads told of the input.
-pub(super) fn whole<R>(report: R, mut tally: Tally, inputs: &[(&str, &Input)]) -> Folded<R> {
+pub(super) fn whole<R>(
+    report: R,
+    mut tally: Tally,
+    inputs: &[(&str, &Input)],
+    filter: &Filter,
+) -> Folded<R> {
     let (requests, failed) = (tally.requests, tally.take_failed());
     let notes = source::note_of(&tally.take_passed_over()).into_iter().collect();
-    Folded { report, requests, input: tally.summary(inputs), failed, notes }
+    let notices = tally.noticed.notices(filter.watches());
+    Folded { report, requests, input: tally.summary(inputs), failed, notes, notices }
 }

@@ -161,7 +161,7 @@ pub fn follow(
     let mut tally = chunks.worker.tally;
     let input = summary(&tally, names.len());
     let (requests, failed) = (tally.requests, tally.take_failed());
-    Folded { report: (), requests, input, failed, notes: Vec::new() }
+    Folded { report: (), requests, input, failed, notes: Vec::new(), notices: Vec::new() }
 }
 
 /// Takes chunks of lines apart.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     decode::{Head, InputSummary, Record, Skipped},
+    filter::Noticed,
     source::{Input, Leftover, SourceError},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Tally {
     members: BTreeMap<usize, Vec<String>>,
     /// By input that is an archive: what in it is no audit log.
     passed_over: BTreeMap<usize, Vec<String>>,
+    /// What was seen of the names that a filter watches.
+    pub noticed: Noticed,
 }
 
 /// How many skipped lines are shown.
@@ -123,6 +126,7 @@ impl Tally {
         self.unopened.extend(other.unopened);
         self.members.extend(other.members);
         self.passed_over.extend(other.passed_over);
+        self.noticed.merge(other.noticed);
     }
 
     /// The inputs that failed, in their order.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     decode::{Found, Head, Projection, Reader, Record, unwrap},
+    filter::{Filter, Watch},
     source::{Archive, FileBytes, SourceError},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Worker<'p> {
     cut: Option<Cut>,
     /// Raised when nobody wants more.
     stop: Option<&'p AtomicBool>,
+    /// Names to look for in every event.
+    watches: &'p [Watch],
     pub tally: Tally,
 }
 
@@ -69,8 +72,14 @@ impl<'p> Worker<'p> {
             buffer: FileBytes::default(),
             cut: None,
             stop: None,
+            watches: &[],
             tally,
         }
+    }
+
+    /// The same, but looks for the names that a filter watches.
+    pub(super) fn watching(self, filter: &'p Filter) -> Worker<'p> {
+        Worker { watches: filter.watches(), ..self }
     }
 
     /// The same, but ends early once `stop` is raised.
@@ -308,6 +317,9 @@ impl<'p> Worker<'p> {
         if self.own.as_ref().is_some_and(|it| it.is_own(&record)) {
             self.tally.own(&record);
             return;
+        }
+        if !self.watches.is_empty() {
+            self.tally.noticed.see(self.watches, &record);
         }
         sink(&record);
         match record.rejection() {

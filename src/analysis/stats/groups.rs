@@ -7,6 +7,8 @@ use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashTable;
 use hdrhistogram::Histogram;
 
+use super::Sort;
+
 /// Ends a part of a key; never a byte of UTF-8.
 const END: u8 = 0xFF;
 /// The one byte of an absent part; never a byte of UTF-8 either.
@@ -343,18 +345,24 @@ impl Groups {
         self.take(&all);
     }
 
-    /// The groups by descending count, then by key with absent parts first, at most `limit` of them
-    /// (0: all); and what all others have together: the number of groups cut off.
-    pub(super) fn top(&self, limit: usize, by_key: bool) -> (Vec<(&[u8], Count<'_>)>, usize) {
+    /// The groups in this order, then by key with absent parts first, at most `limit` of them (0: all);
+    /// and how many groups were cut off.
+    pub(super) fn top(&self, limit: usize, sort: Sort) -> (Vec<(&[u8], Count<'_>)>, usize) {
+        let weight = |count: Count<'_>| match sort {
+            Sort::Key => 0,
+            Sort::Count => count.count,
+            Sort::Bytes => count.bytes,
+            // A group without a duration comes last.
+            Sort::Latency => count.latency.map_or(0, |it| it.quantile(0.99).saturating_add(1)),
+        };
         let mut rows: Vec<(u64, &[u8], Group)> = self
             .arena
             .groups()
             .skip(1)
-            .map(|it| (self.arena.count(it).count, self.arena.key(it), it))
+            .map(|it| (weight(self.arena.count(it)), self.arena.key(it), it))
             .collect();
         let by = |a: &(u64, &[u8], Group), b: &(u64, &[u8], Group)| {
-            let counts = if by_key { std::cmp::Ordering::Equal } else { b.0.cmp(&a.0) };
-            counts.then_with(|| by_parts(a.1, b.1))
+            b.0.cmp(&a.0).then_with(|| by_parts(a.1, b.1))
         };
         let n_rows = rows.len();
         if limit > 0 && limit < n_rows {
@@ -429,7 +437,7 @@ mod tests {
         #[test]
         fn kept_groups_are_whole(keys in prop::collection::vec(0..400_u16, 0..900), max in 1..200_usize) {
             let groups = counted(&keys, max);
-            for (key, count) in groups.top(0, true).0 {
+            for (key, count) in groups.top(0, Sort::Key).0 {
                 let text: Vec<u8> = parts(key).flatten().flatten().copied().collect();
                 let expected = keys.iter().filter(|it| it.to_string().as_bytes() == text).count();
                 prop_assert_eq!(count.count, expected as u64);
@@ -448,7 +456,7 @@ mod tests {
             split.merge(counted(&shuffled[..at], max));
             let show = |mut groups: Groups| {
                 groups.settle();
-                let rows: Vec<_> = groups.top(0, false).0.iter().map(|(key, count)| (key.to_vec(), count.count)).collect();
+                let rows: Vec<_> = groups.top(0, Sort::Count).0.iter().map(|(key, count)| (key.to_vec(), count.count)).collect();
                 (rows, groups.arena.count(REST).count)
             };
             prop_assert_eq!(show(split), show(whole));

@@ -3,13 +3,13 @@
 mod groups;
 mod report;
 
-use groups::Groups;
+use groups::{Groups, Keys};
 pub use report::{Period, Quantiles, Row, StatsReport, Total};
 use serde::Serialize;
 
 use super::Analysis;
 use crate::{
-    decode::{Projection, Record, Slot, Values},
+    decode::{Lookup, Projection, Record, Slot, Values},
     event::{Key, Timestamp},
 };
 
@@ -32,6 +32,10 @@ pub enum Sort {
     Count,
     /// By the values of the keys
     Key,
+    /// Most bytes first; needs --bytes
+    Bytes,
+    /// Slowest first, by the 99th percentile; needs --latency
+    Latency,
 }
 
 /// What to count, and how to show it.
@@ -75,10 +79,14 @@ impl Default for Question {
 #[derive(Debug, Clone)]
 pub struct Stats {
     question: Question,
-    slots: Vec<Slot>,
+    lookups: Vec<Lookup>,
+    /// The user's groups, if those are counted.
+    user_groups: Option<Slot>,
     received: Option<Slot>,
     groups: Groups,
     matched: u64,
+    /// Events that end no request, where requests are counted.
+    others: u64,
     period: Period,
 }
 
@@ -88,10 +96,12 @@ impl Stats {
             question.keys = vec!["user.groups".parse().expect("a well-formed key")];
         }
         Stats {
-            slots: question.keys.iter().map(|it| projection.slot(it)).collect(),
+            lookups: question.keys.iter().map(|it| Lookup::new(it, projection)).collect(),
+            user_groups: question.by_group.then(|| projection.want("user.groups")),
             received: question.latency.then(|| projection.want("requestReceivedTimestamp")),
             groups: Groups::new(question.max_groups),
             matched: 0,
+            others: 0,
             period: Period::default(),
             question,
         }
@@ -109,23 +119,6 @@ impl Stats {
         }
     }
 
-    fn push_value(&mut self, record: &Record<'_>, slot: Slot) {
-        if let Some((text, len)) = record.plain_text(slot) {
-            return self.groups.key().push_first(text, len);
-        }
-        match record.values(slot) {
-            Values::None => self.groups.key().push_absent(),
-            Values::One(json) => match json.plain_text() {
-                Some(text) => self.groups.key().push(text),
-                None => self.groups.key().push(json.text().as_bytes()),
-            },
-            Values::Many(all) => {
-                let all: Vec<_> = all.iter().map(|it| it.compact()).collect();
-                self.groups.key().push(format!("[{}]", all.join(",")).as_bytes());
-            }
-        }
-    }
-
     /// Counts the record in the group of the key that has been put together.
     fn count(&mut self, record: &Record<'_>) {
         let ended = record.stage_timestamp();
@@ -136,8 +129,8 @@ impl Stats {
         self.groups.count(record.line().len() as u64, micros);
     }
 
-    fn count_by_group(&mut self, record: &Record<'_>) {
-        let groups = record.value(self.slots[0]).map(|it| it.elements()).unwrap_or_default();
+    fn count_by_group(&mut self, record: &Record<'_>, slot: Slot) {
+        let groups = record.value(slot).map(|it| it.elements()).unwrap_or_default();
         let mut names: Vec<_> = groups.iter().map(|it| it.text()).collect();
         names.sort_unstable();
         names.dedup();
@@ -149,27 +142,48 @@ impl Stats {
     }
 }
 
+/// Adds the value of a key to the key of a group.
+#[inline]
+fn push_value(to: &mut Keys, record: &Record<'_>, lookup: &Lookup) {
+    if let Some((text, len)) = lookup.plain_text(record) {
+        return to.push_first(text, len);
+    }
+    lookup.with(record, |values| match values {
+        Values::None => to.push_absent(),
+        Values::One(json) => match json.plain_text() {
+            Some(text) => to.push(text),
+            None => to.push(json.text().as_bytes()),
+        },
+        Values::Many(all) => {
+            let all: Vec<_> = all.iter().map(|it| it.compact()).collect();
+            to.push(format!("[{}]", all.join(",")).as_bytes());
+        }
+    });
+}
+
 impl Analysis for Stats {
     type Report = StatsReport;
 
     fn observe(&mut self, record: &Record<'_>) {
         if self.question.counted == Counted::Requests && !record.ends_request() {
+            self.others += 1;
             return;
         }
         self.matched += 1;
         self.period.add(record.stage_timestamp());
-        if self.question.by_group {
-            return self.count_by_group(record);
+        if let Some(slot) = self.user_groups {
+            return self.count_by_group(record, slot);
         }
         self.start_key(record.stage_timestamp());
-        for n in 0..self.slots.len() {
-            self.push_value(record, self.slots[n]);
+        for lookup in &self.lookups {
+            push_value(self.groups.key(), record, lookup);
         }
         self.count(record);
     }
 
     fn merge(&mut self, other: Self) {
         self.matched += other.matched;
+        self.others += other.others;
         self.period.add(other.period.from);
         self.period.add(other.period.to);
         self.groups.merge(other.groups);
@@ -177,7 +191,8 @@ impl Analysis for Stats {
 
     fn finish(mut self) -> StatsReport {
         self.groups.settle();
-        report::report(&self.question, &self.groups, self.matched, self.period)
+        let report = report::report(&self.question, &self.groups, self.matched, self.period);
+        StatsReport { others: self.others, ..report }
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 
 use super::{
-    Counted, Question, Sort,
+    Counted, Question,
     groups::{Count, Groups, Latency, parts},
 };
 use crate::{
@@ -52,6 +52,9 @@ pub struct StatsReport {
     pub hidden_rows: u64,
     pub total: Total,
     pub period: Period,
+    /// Events that match but end no request, where requests were counted.
+    #[serde(skip)]
+    pub others: u64,
 }
 
 /// A group: the values of its keys (absent ones `None`) and how often they came.
@@ -114,7 +117,7 @@ pub(super) fn report(
         identity: None,
     };
     let text = |part: Option<&[u8]>| part.map(|it| String::from_utf8_lossy(it).into_owned());
-    let (top, hidden) = groups.top(question.limit, question.sort == Sort::Key);
+    let (top, hidden) = groups.top(question.limit, question.sort);
     let mut rows: Vec<Row> =
         top.into_iter().map(|(key, count)| row(parts(key).map(text).collect(), count)).collect();
     let mut keys: Vec<String> = question.keys.iter().map(ToString::to_string).collect();
@@ -130,7 +133,8 @@ pub(super) fn report(
         rows.push(row(key, rest));
     }
     let total = Total { matched, ..Total::default() };
-    StatsReport { keys, counted: question.counted, rows, hidden_rows: hidden as u64, total, period }
+    let (counted, hidden_rows) = (question.counted, hidden as u64);
+    StatsReport { keys, counted, rows, hidden_rows, total, period, others: 0 }
 }
 
 impl StatsReport {
@@ -195,7 +199,7 @@ impl Report for StatsReport {
                 cells[0] = Cell::Time(time.0);
             }
             cells.extend([Cell::Number(row.count), Cell::Percent(row.percent)]);
-            cells.extend(row.bytes.filter(|_| has_bytes).map(Cell::Number));
+            cells.extend(row.bytes.filter(|_| has_bytes).map(Cell::Bytes));
             if has_latency {
                 let seconds = |it: &Quantiles| {
                     [it.p50, it.p90, it.p99, it.max].map(|it| Cell::Seconds(it as f64 / 1e6))

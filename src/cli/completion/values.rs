@@ -191,7 +191,7 @@ impl Values {
             "code" => of(|it| explained(CODES, it)),
             "since" | "until" => of(|it| explained(DURATIONS, it)),
             "timezone" => of(timezones),
-            "interval" => of(|it| explained(STEPS, it)),
+            "interval" | "slower_than" => of(|it| explained(STEPS, it)),
             "kube_version" => of(versions),
             _ => return None,
         })

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     analysis::execs::{ExecSessions, Question, State, Type, change_event::ChangeEvent},
     decode::Projection,
-    filter::{Filter, Window},
+    filter::Window,
     output::{self, Format},
     pipeline,
 };
@@ -149,6 +149,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     };
     warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
+    let all = question.filter.only_watching();
     let sessions = ExecSessions::new(question, &mut projection);
     let (shape, output) = args.output.split();
     if args.follow.follow {
@@ -157,7 +158,6 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     }
     // What started before the window and still lasts left its only trace before it.
     let sources = args.source.sources(Window::default())?;
-    let all = Filter::default();
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &output);
     let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &all, sessions);
