@@ -10,7 +10,13 @@ use std::{
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::{Error, Exit, cluster_args::ClusterArgs, exit, interrupt, progress::Drawn, summary};
+use super::{
+    Error, Exit,
+    cluster_args::{self, ClusterArgs},
+    exit, interrupt,
+    progress::Drawn,
+    summary,
+};
 use crate::{
     decode::InputSummary,
     event::Timestamp,
@@ -63,17 +69,40 @@ pub struct FollowArgs {
     /// Keep reading, through rotation, until interrupted
     #[arg(short, long)]
     pub follow: bool,
+    /// With --follow: how often to look for new lines on each node, such as 1.5s or 1m
+    #[arg(long, value_name = "D", default_value = "1.5s", value_parser = interval)]
+    pub poll_interval: Duration,
+}
+
+/// A span of time between two looks: each is a request to the API server.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = cluster_args::timeout(text)?;
+    if interval < Duration::from_millis(100) {
+        return Err("give at least 100ms: each look is a request to the API server".to_owned());
+    }
+    Ok(interval)
+}
+
+/// A span of time that a node may be silent.
+fn node_timeout(text: &str) -> Result<Duration, String> {
+    match cluster_args::timeout(text)? {
+        Duration::ZERO => Err("give a span of time above zero, such as `30s`".to_owned()),
+        timeout => Ok(timeout),
+    }
 }
 
 /// Which logs of the cluster, where no PATH is given.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NodeArgs {
-    /// Of the cluster: the log of this node only; repeatable
-    #[arg(long = "node", value_name = "NAME")]
+    /// Of the cluster: the log of this node only; repeatable, or several with commas
+    #[arg(long = "node", value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
     /// Of the cluster: where the log is on its node [default: looked for]
     #[arg(long, value_name = "FILE")]
     pub log_path: Option<String>,
+    /// Give up on a node that sends no byte for so long; the other nodes are still read
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = node_timeout)]
+    pub node_timeout: Duration,
     #[command(flatten)]
     pub cluster: ClusterArgs,
 }
@@ -88,9 +117,14 @@ impl NodeArgs {
         Ok(node::find(&cluster, &self.query(window)).map_err(SourceError::Node)?)
     }
 
-    fn follow(&self, window: Window) -> Result<(Vec<Follow>, Vec<SourceError>), Error> {
+    fn follow(
+        &self,
+        window: Window,
+        interval: Duration,
+    ) -> Result<(Vec<Follow>, Vec<SourceError>), Error> {
         let cluster = self.cluster.connect()?;
-        Ok(node::follow(&cluster, &self.query(window)).map_err(SourceError::Node)?)
+        let query = self.query(window);
+        Ok(node::follow(&cluster, &query, interval).map_err(SourceError::Node)?)
     }
 
     /// The same for one node.
@@ -105,6 +139,7 @@ impl NodeArgs {
             nodes: self.names.clone(),
             log_path: self.log_path.clone(),
             span: Span { since: time(window.since), until: time(window.until) },
+            timeout: self.node_timeout,
         }
     }
 }
@@ -131,12 +166,16 @@ impl SourceArgs {
     ///
     /// # Errors
     /// If there is nothing to follow.
-    pub fn followed(&self, window: Window) -> Result<(Followed, Sources), Error> {
+    pub fn followed(
+        &self,
+        window: Window,
+        follow: &FollowArgs,
+    ) -> Result<(Followed, Sources), Error> {
         self.warn_of_user();
         let since = window.since.and_then(Timestamp::to_jiff).filter(|_| self.may_skip());
         let (mut follows, mut failed) = (Vec::new(), Vec::new());
         if self.paths.is_empty() {
-            (follows, failed) = self.nodes.follow(window)?;
+            (follows, failed) = self.nodes.follow(window, follow.poll_interval)?;
         }
         for path in &self.paths {
             if path.is_dir() {

@@ -107,7 +107,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// A span of time as kubectl takes it: plain numbers are seconds.
-fn timeout(text: &str) -> Result<Duration, String> {
+pub fn timeout(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -122,7 +122,7 @@ fn follow(
     snapshot: Option<&Snapshot>,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
-    let (followed, sources) = args.source.followed(filter.window)?;
+    let (followed, sources) = args.source.followed(filter.window, &args.follow)?;
     let left = args.limit();
     let writer = Writer::new(&args.output, snapshot, out);
     let mut stream = Stream { writer, left, result: Ok(()) };

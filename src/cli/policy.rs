@@ -185,7 +185,7 @@ fn each(
     let filter = args.filter.build(now(), &mut projection)?;
     warn_of_unknown_keys(projection.keys());
     if args.follow.follow {
-        let (followed, sources) = args.source.followed(filter.window)?;
+        let (followed, sources) = args.source.followed(filter.window, &args.follow)?;
         let mut stream = Stream { lines, text: Vec::new(), out: &mut *out, result: Ok(()) };
         let reading = args.source.reading();
         let mut folded = pipeline::follow(followed, &reading, &projection, &filter, &mut stream);

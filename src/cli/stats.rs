@@ -111,7 +111,14 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     warn_of_unknown_keys(projection.keys());
     let snapshot = args.resolve.snapshot(&args.source.nodes.cluster)?;
     if args.follow.follow {
-        return follow(&args.source, &args.output, &projection, &filter, stats, out);
+        return follow(
+            (&args.source, &args.follow),
+            &args.output,
+            &projection,
+            &filter,
+            stats,
+            out,
+        );
     }
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
@@ -148,14 +155,14 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
 
 /// Counts on and on: redrawn in place on a terminal, else as snapshots; at the end the final state.
 fn follow(
-    source: &SourceArgs,
+    (source, following): (&SourceArgs, &FollowArgs),
     output: &OutputArgs,
     projection: &Projection,
     filter: &Filter,
     stats: Stats,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
-    let (followed, sources) = source.followed(filter.window)?;
+    let (followed, sources) = source.followed(filter.window, following)?;
     let is_terminal = output.look().width.is_some();
     let mut live =
         Live { stats, output, is_terminal, shown: Instant::now(), events: 0, result: Ok(()), out };

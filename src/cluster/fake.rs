@@ -7,6 +7,7 @@ use std::{
     ops::Range,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use super::{Cluster, Connection};
@@ -24,10 +25,20 @@ pub struct State {
     pub sent: u64,
     /// Headers of the requests so far.
     pub requests: Vec<String>,
+    /// What begins so is never answered.
+    pub hung: Vec<String>,
+    /// Sends only so many bytes of the next download, and then nothing more.
+    pub stall: Option<u64>,
+    /// A file in which each request is recorded, as API servers do: its path, and the text of a line
+    /// for a URI and a user agent.
+    pub record: Option<(String, Line)>,
 }
 
 /// Files by their path.
 pub type Files = BTreeMap<String, File>;
+
+/// A line of a log for a request: of its path and user agent.
+pub type Line = fn(&str, &str) -> String;
 
 /// What happens to the files while one of them is read.
 pub type Mishap = fn(&mut Files);
@@ -92,6 +103,9 @@ impl Server {
     }
 }
 
+/// For so long a node that hangs does nothing.
+const HANGING: Duration = Duration::from_secs(20);
+
 /// Answers one request; `None` ends the connection.
 fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
@@ -109,6 +123,17 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     });
     let mut state = state.lock().unwrap();
     state.requests.push(format!("{first}\n{}", headers.join("\n")));
+    if state.hung.iter().any(|it| path.starts_with(it)) {
+        drop(state);
+        thread::sleep(HANGING);
+        return None;
+    }
+    if let Some((log, line)) = state.record.clone() {
+        let agent = header("user-agent: ").unwrap_or_default();
+        if let Some(File::Text(text)) = state.files.get_mut(&log) {
+            text.extend(line(&path, &agent).bytes());
+        }
+    }
     let reply = match state.answers.get(&path) {
         Some((status, body)) => Reply::new(*status, "", body.clone().into_bytes()),
         None => file(&state, &path, range),
@@ -122,6 +147,12 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         then(&mut state.files);
         is_cut = true;
     }
+    let length = body.len();
+    if reply.is_download
+        && let Some(after) = state.stall.take_if(|after| body.len() as u64 > *after)
+    {
+        body.truncate(after as usize);
+    }
     state.sent += body.len() as u64;
     drop(state);
     let mut stream = stream;
@@ -131,6 +162,9 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     );
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(&body).ok()?;
+    if body.len() < length {
+        thread::sleep(HANGING);
+    }
     (!is_cut).then_some(())
 }
 

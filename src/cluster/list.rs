@@ -3,7 +3,7 @@
 use kube::{api::ListParams, core};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Cluster, ClusterError, objects::Listed};
+use super::{Cluster, ClusterError, STALLED, objects::Listed};
 
 /// Objects asked for at once: kubectl's own chunk.
 const PAGE: u32 = 500;
@@ -98,7 +98,7 @@ impl Cluster {
         let request = request
             .map_err(|err| ClusterError::of(kube::Error::BuildRequest(err), self.server()))?;
         let broken = |source| ClusterError::Broken { server: self.server().to_owned(), source };
-        let reply = self.send(&self.0.client, request.map(Into::into))?;
+        let reply = self.send(&self.0.client, request.map(Into::into), self.0.timeout, STALLED)?;
         let status = reply.status;
         let text = reply.text(MAX_PAGE).map_err(broken)?;
         if !(200..300).contains(&status) {

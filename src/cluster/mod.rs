@@ -114,6 +114,11 @@ impl Cluster {
         &self.0.run
     }
 
+    /// How long to wait for an answer, if that has an end.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.0.timeout
+    }
+
     /// The URL of the API server.
     pub fn server(&self) -> &str {
         &self.0.server
@@ -149,21 +154,38 @@ impl Cluster {
     /// # Errors
     /// If there is no answer.
     pub fn get(&self, path: &str, range: Option<Range<u64>>) -> Result<Reply, ClusterError> {
+        self.get_within(path, range, self.0.timeout, STALLED)
+    }
+
+    /// The same, but an answer has to begin within `timeout`, and may not stand still for longer than
+    /// `stalled`.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn get_within(
+        &self,
+        path: &str,
+        range: Option<Range<u64>>,
+        timeout: Option<Duration>,
+        stalled: Duration,
+    ) -> Result<Reply, ClusterError> {
         let mut request = http::Request::get(path);
         if let Some(range) = range {
             request = request
                 .header(http::header::RANGE, format!("bytes={}-{}", range.start, range.end - 1));
         }
         let request = request.body(HttpBody::empty()).map_err(ClusterError::Request)?;
-        self.send(&self.0.downloads, request)
+        self.send(&self.0.downloads, request, timeout, stalled)
     }
 
     fn send(
         &self,
         client: &Client,
         request: http::Request<HttpBody>,
+        timeout: Option<Duration>,
+        stalled: Duration,
     ) -> Result<Reply, ClusterError> {
-        let response = self.wait(async {
+        let response = self.wait(timeout, async {
             client.send(request).await.map_err(|err| ClusterError::of(err, self.server()))
         })?;
         if response.status() == http::StatusCode::UNAUTHORIZED {
@@ -176,15 +198,15 @@ impl Cluster {
             status: response.status().as_u16(),
             size: size.and_then(|it| it.parse().ok()),
             date: header(http::header::DATE).map(str::to_owned),
-            body: self.stream(response.into_body()),
+            body: self.stream(response.into_body(), stalled),
         })
     }
 
-    fn stream(&self, mut body: HttpBody) -> Body {
+    fn stream(&self, mut body: HttpBody, stalled: Duration) -> Body {
         let (sender, chunks) = mpsc::channel(8);
         self.0.runtime.spawn(async move {
             loop {
-                let chunk = match tokio::time::timeout(STALLED, body.frame()).await {
+                let chunk = match tokio::time::timeout(stalled, body.frame()).await {
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                     Ok(None) => return,
                     Ok(Some(Err(err))) => Err(io::Error::other(err)),
@@ -205,10 +227,11 @@ impl Cluster {
 
     fn wait<T>(
         &self,
+        timeout: Option<Duration>,
         work: impl Future<Output = Result<T, ClusterError>>,
     ) -> Result<T, ClusterError> {
         self.0.runtime.block_on(async {
-            let Some(timeout) = self.0.timeout else { return work.await };
+            let Some(timeout) = timeout else { return work.await };
             let late = |_| ClusterError::Timeout { server: self.server().to_owned(), timeout };
             tokio::time::timeout(timeout, work).await.map_err(late)?
         })

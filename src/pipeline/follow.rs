@@ -3,9 +3,14 @@
 //! A thread a log, which is never more than a few chunks ahead of what is given on.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::Cursor,
     ops::ControlFlow,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,10 +29,6 @@ use crate::{
     source::{Follow, SourceError},
 };
 
-/// How often a log is looked at, and how long a cluster that does not answer is left alone.
-const LOCAL: Duration = Duration::from_millis(200);
-const NODE: Duration = Duration::from_millis(1500);
-
 /// How long an API server may refuse what it did not refuse before.
 const STARTING: Duration = Duration::from_secs(60);
 
@@ -39,6 +40,10 @@ enum Message {
     Idle(usize, Instant),
     /// Something a person should know.
     Note(String),
+    /// A log does not answer.
+    Away(usize, SourceError),
+    /// It answers again.
+    Back(usize),
     /// A log cannot be followed any more.
     Failed(usize, SourceError),
     Stop,
@@ -58,6 +63,8 @@ impl Stop {
 /// Logs that are about to be followed.
 pub struct Followed {
     names: Vec<String>,
+    /// By log: how many files of it were read.
+    files: Vec<Arc<AtomicU64>>,
     sender: SyncSender<Message>,
     messages: Receiver<Message>,
     logs: Vec<Follow>,
@@ -67,7 +74,8 @@ impl Followed {
     pub fn new(logs: Vec<Follow>) -> Followed {
         let (sender, messages) = sync_channel(16);
         let names = logs.iter().map(|it| it.name.clone()).collect();
-        Followed { names, sender, messages, logs }
+        let files = logs.iter().map(Follow::files).collect();
+        Followed { names, files, sender, messages, logs }
     }
 
     pub fn stop(&self) -> Stop {
@@ -102,10 +110,12 @@ pub fn follow(
     filter: &Filter,
     watcher: &mut dyn Watcher,
 ) -> Folded<()> {
-    let Followed { names, sender, messages, logs } = followed;
+    let Followed { names, files, sender, messages, logs } = followed;
     let mut open = logs.len();
+    let mut absences = Absences::default();
     let mut waiting = Vec::new();
-    for (n, log) in logs.into_iter().enumerate() {
+    for (n, mut log) in logs.into_iter().enumerate() {
+        log.max_line = reading.max_line;
         let (ahead, given) = sync_channel(AHEAD);
         waiting.push(given);
         let out = Out { n, sender: sender.clone(), ahead };
@@ -134,6 +144,12 @@ pub fn follow(
             }
             Err(RecvTimeoutError::Timeout) => is_pause = true,
             Ok(Message::Note(note)) => given.watcher.note(&note),
+            Ok(Message::Away(log, err)) => {
+                absences.begin(log, &err).iter().for_each(|note| given.watcher.note(note));
+            }
+            Ok(Message::Back(log)) => {
+                absences.end(log).iter().for_each(|note| given.watcher.note(note));
+            }
             Ok(Message::Failed(log, err)) => {
                 order.iter_mut().for_each(|it| it.close(log));
                 chunks.worker.tally.fail(log, err);
@@ -152,14 +168,14 @@ pub fn follow(
         if is_pause && flow.is_continue() {
             paused = Instant::now();
             let tally = &chunks.worker.tally;
-            flow = given.watcher.pause(&summary(tally, names.len()), tally.requests);
+            flow = given.watcher.pause(&summary(tally, &files), tally.requests);
         }
         if flow.is_break() {
             break;
         }
     }
     let mut tally = chunks.worker.tally;
-    let input = summary(&tally, names.len());
+    let input = summary(&tally, &files);
     let (requests, failed) = (tally.requests, tally.take_failed());
     Folded { report: (), requests, input, failed, notes: Vec::new(), notices: Vec::new() }
 }
@@ -230,9 +246,55 @@ impl Given<'_> {
     }
 }
 
-fn summary(tally: &Tally, logs: usize) -> InputSummary {
-    let logs = logs as u64;
-    InputSummary { logs, files: logs, ..tally.summary.clone() }
+/// What was read so far; a log that is not there yet counts as none.
+fn summary(tally: &Tally, files: &[Arc<AtomicU64>]) -> InputSummary {
+    let files: Vec<u64> = files.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+    let logs = files.iter().filter(|files| **files > 0).count() as u64;
+    InputSummary { logs, files: files.iter().sum(), ..tally.summary.clone() }
+}
+
+/// Who does not answer, so that each node is reported once, however many logs it has.
+#[derive(Default)]
+struct Absences {
+    /// By node, or `None` for the API server: since when, and which logs.
+    away: BTreeMap<Option<String>, (Instant, BTreeSet<usize>)>,
+}
+
+impl Absences {
+    /// A log does not answer: a note, if that is news.
+    fn begin(&mut self, log: usize, err: &SourceError) -> Option<String> {
+        let node = match err {
+            SourceError::Node(err) => err.node().map(str::to_owned),
+            _ => None,
+        };
+        let (_, logs) = self.away.entry(node).or_insert_with(|| (Instant::now(), BTreeSet::new()));
+        let is_news = logs.is_empty();
+        logs.insert(log);
+        is_news.then(|| format!("{err}; waiting for it, since {}", now()))
+    }
+
+    /// A log answers again: a note for all that is back with it.
+    fn end(&mut self, log: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        self.away.retain(|node, (since, logs)| {
+            if !logs.remove(&log) || !logs.is_empty() {
+                return true;
+            }
+            let seconds = since.elapsed().as_secs();
+            let who = match node {
+                Some(node) => format!("node `{node}`"),
+                None => "the API server".to_owned(),
+            };
+            notes.push(format!("{who} is back at {}, after {seconds} s", now()));
+            false
+        });
+        notes
+    }
+}
+
+/// The time of day, for notes.
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default()
 }
 
 /// Where the thread of a log sends what it finds.
@@ -253,47 +315,55 @@ impl Out {
 /// Follows one log until nobody listens.
 fn watch(mut log: Follow, out: &Out) {
     let mut lost = 0;
-    // When it answered last, and whether it was told that it does not.
+    // When it answered last, and whether it does not now.
     let (mut answered, mut is_away) = (None::<Instant>, false);
     loop {
         let began = Instant::now();
-        let idle = Message::Idle(out.n, began);
         let mut listens = true;
         let result = log.poll(&mut |lines| {
             answered = Some(Instant::now());
             listens = out.lines(lines);
             listens
         });
-        let message = match result {
-            Ok(()) if log.lost > lost => {
-                lost = log.lost;
-                Message::Note(format!(
-                    "{}: a file went away before it was read to its end",
-                    log.name
-                ))
-            }
+
+        let mut messages = Vec::new();
+        match result {
             Ok(()) => {
-                (answered, is_away) = (Some(Instant::now()), false);
-                idle
+                answered = Some(Instant::now());
+                if std::mem::take(&mut is_away) {
+                    messages.push(Message::Back(out.n));
+                }
+                if log.lost > lost {
+                    lost = log.lost;
+                    let name = &log.name;
+                    let note = format!("{name}: a file went away before it was read to its end");
+                    messages.push(Message::Note(note));
+                }
+                if !log.is_behind {
+                    messages.push(Message::Idle(out.n, began));
+                }
             }
             // A node or an API server that restarts comes back; while it starts, it does not know yet
             // who may do what.
             Err(err)
                 if err.may_pass()
-                    || log.is_remote && answered.is_some_and(|it| it.elapsed() < STARTING) =>
+                    || log.node().is_some()
+                        && answered.is_some_and(|it| it.elapsed() < STARTING) =>
             {
-                let note = Message::Note(format!("{err}; waiting for it"));
-                if std::mem::replace(&mut is_away, true) { idle } else { note }
+                if !std::mem::replace(&mut is_away, true) {
+                    messages.push(Message::Away(out.n, err));
+                }
             }
             Err(err) => {
                 let _ = out.sender.send(Message::Failed(out.n, err));
                 return;
             }
-        };
-        if !listens || out.sender.send(message).is_err() {
+        }
+        if !listens || messages.into_iter().any(|it| out.sender.send(it).is_err()) {
             return;
         }
-        thread::sleep(if log.is_remote { NODE } else { LOCAL });
+        // Also while a node is away: it is asked as often as one that answers.
+        thread::sleep(log.wait());
     }
 }
 
@@ -392,6 +462,49 @@ mod tests {
         });
         assert_eq!(seen, (0..2_400).map(line).collect::<Vec<_>>());
         assert_eq!(folded.input.events, 2_400);
+    }
+
+    /// A node is reported once when it goes and once when it comes, however many logs it has.
+    #[test]
+    fn absences_are_told_once_a_node() {
+        use crate::{cluster::ClusterError, source::node::NodeLogError};
+
+        let away = |node: &str| {
+            let node = node.to_owned();
+            SourceError::Node(NodeLogError::KubeletUnreachable { node, message: "m".into() })
+        };
+        let unreachable = || {
+            let err = ClusterError::Unreachable { server: "s".into(), reason: "r".into() };
+            SourceError::Node(NodeLogError::Cluster(err))
+        };
+        let mut absences = Absences::default();
+        let note = absences.begin(0, &away("cp-1")).unwrap();
+        assert!(note.contains("kubelet of node `cp-1`: m; waiting for it, since 2"), "{note}");
+        assert_eq!(absences.begin(1, &away("cp-1")), None);
+        assert!(absences.begin(2, &away("cp-2")).unwrap().contains("`cp-2`"));
+        assert!(absences.end(1).is_empty(), "its other log is away");
+        let notes = absences.end(0);
+        assert!(notes[0].starts_with("node `cp-1` is back at 2"), "{notes:?}");
+        assert!(notes[0].ends_with(", after 0 s") && notes.len() == 1, "{notes:?}");
+        assert!(absences.begin(0, &away("cp-1")).is_some(), "gone again");
+
+        let mut absences = Absences::default();
+        assert!(absences.begin(0, &unreachable()).is_some());
+        assert_eq!(absences.begin(1, &unreachable()), None, "one API server");
+        absences.end(0);
+        assert!(absences.end(1)[0].starts_with("the API server is back at "));
+    }
+
+    #[test]
+    fn rotated_files_count_in_the_summary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        fs::write(path.with_file_name("audit-2026-01-01T00-00-01.000.log"), line(0)).unwrap();
+        fs::write(path.with_file_name("audit-2026-01-01T00-00-02.000.log"), line(1)).unwrap();
+        fs::write(&path, line(2)).unwrap();
+        let later = folder.path().join("not-there-yet.log");
+        let (folded, _) = followed(&[&path, &later], 3);
+        assert_eq!((folded.input.files, folded.input.logs), (3, 1));
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! A file is known by its first bytes, not by its name: so the same few steps follow a rename, a copy
 //! that truncates, and compression, on this machine and on a node where nothing can be kept open.
+//!
+//! On a node each look is a request, which the API server writes into the log that is followed. So a
+//! look is one open-ended range that begins a little before the new bytes: the bytes known already
+//! prove that the file is still the same. Only a rotation costs more.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,22 +13,48 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use memchr::memmem::Finder;
 
 use super::{
     SourceError,
     compression::{Content, unpack},
-    node::{SLACK, lower_bound},
+    node::{SLACK, lower_bound, stage_timestamp},
     rotation::{Age, Rotated, closed_at},
 };
 
 /// How much of a file's beginning tells it from others.
 const START: u64 = 512;
 
-/// How much is read at a time.
+/// How much of what was read last is read again, to see that the file is still the same. An event's
+/// times and most of its annotations are in it.
+const TAIL: usize = 1024;
+
+/// How much is given on at a time.
 const BATCH: u64 = 1 << 20;
+
+/// How often local files are looked at.
+const LOCAL: Duration = Duration::from_millis(200);
+
+/// A look at a node lists the folder once in so many looks while the log has no live file.
+const LIST_EVERY: u32 = 10;
+
+/// After so many looks, a file that has no name any more counts as lost.
+const PATIENCE: u32 = 20;
+
+/// One look follows at most this many rotations; the next look goes on. Fewer on a node.
+const MAX_ROTATIONS: u32 = 100;
+const MAX_ROTATIONS_OF_NODE: u32 = 4;
+
+/// While only requests of this run are new, looks get rarer, down to one in so many intervals.
+const SLOWEST: u32 = 4;
 
 /// A folder with a log in it: what following needs of it.
 pub(super) trait Folder: Send {
@@ -32,40 +62,99 @@ pub(super) trait Folder: Send {
     fn names(&mut self) -> Result<Vec<String>, SourceError>;
     /// The bytes of a range of a file, fewer where it ends; none if it is not there.
     fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError>;
-    /// A whole file, if it is there.
-    fn open(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError>;
+    /// The size of a file; 0 if it is not there.
+    fn size(&mut self, name: &str) -> Result<u64, SourceError>;
+    /// A file from an offset on, to the end that it has now. `None` if it is not there, or ends before.
+    fn open(&mut self, name: &str, from: u64) -> Result<Option<Box<dyn Read + Send>>, SourceError>;
 }
 
 /// A folder on this machine.
 pub(super) struct LocalFolder(pub PathBuf);
+
+/// A node as something to follow.
+pub(super) struct Remote {
+    /// Where the log is.
+    pub node: String,
+    /// How often to look.
+    pub interval: Duration,
+    /// The user agent of the requests that looks are.
+    pub user_agent: String,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Nothing,
+    /// Only events of our own requests.
+    Own,
+    Events,
+}
+
+/// What is left to do after reading the live file.
+enum Next {
+    /// Nothing before the next look.
+    Wait,
+    /// Another file has its name.
+    Rotated,
+}
 
 /// Follows one log.
 pub struct Follow {
     folder: Box<dyn Folder>,
     /// What the log is called.
     pub name: String,
+    /// The longest line that is kept; of a longer one only so much is given that it shows.
+    pub max_line: usize,
     /// The name of the file that is written to.
     live: String,
     /// What is older need not be read.
     since: Option<Timestamp>,
-    /// The first bytes of the file that is being read, empty before it has any; and how far it is read.
+    /// The first bytes of the file that is being read, empty before it has any.
     start: Vec<u8>,
+    /// How far it is read, and the bytes before.
     at: u64,
+    tail: Vec<u8>,
+    /// Whether `at` is in the middle of a line that is too long.
+    is_in_long_line: bool,
     /// The first bytes of files that are done with.
     done: HashSet<Vec<u8>>,
+    /// Names of files that were too old when following began.
+    too_old: HashSet<String>,
     /// The first bytes of files whose names stay theirs.
-    starts: HashMap<String, Vec<u8>>,
+    starts: HashMap<String, Start>,
     is_begun: bool,
+    /// Whether the files beside the live one are still to be looked through.
+    wants_listing: bool,
+    /// Looks since the folder was listed.
+    unlisted: u32,
+    /// Looks in a row in which a file that must be somewhere was not found.
+    missed: u32,
     /// Files that went away before they were read to their end.
     pub lost: u64,
-    /// Whether a look at it costs a request, which the log records.
-    pub is_remote: bool,
+    /// Whether the last look did not come to the end of what is there.
+    pub is_behind: bool,
+    files: Arc<AtomicU64>,
+    /// Whether the file that is being read is among them.
+    is_counted: bool,
+    node: Option<String>,
+    /// Finds events of the requests that looks are.
+    own: Option<Finder<'static>>,
+    interval: Duration,
+    /// How many intervals to wait for the next look.
+    slowness: u32,
+}
+
+/// The beginning of a file, unpacked.
+#[derive(Debug, Clone, Default)]
+struct Start {
+    bytes: Vec<u8>,
+    is_packed: bool,
 }
 
 /// A sibling that is not done with.
 struct Sibling {
     name: String,
-    start: Vec<u8>,
+    start: Start,
 }
 
 impl Follow {
@@ -100,16 +189,52 @@ impl Follow {
         Follow {
             folder,
             name,
+            max_line: 64 << 20,
             live,
             since,
             start: Vec::new(),
             at: 0,
+            tail: Vec::new(),
+            is_in_long_line: false,
             done: HashSet::new(),
+            too_old: HashSet::new(),
             starts: HashMap::new(),
             is_begun: false,
+            wants_listing: true,
+            unlisted: 0,
+            missed: 0,
             lost: 0,
-            is_remote: false,
+            is_behind: false,
+            files: Arc::default(),
+            is_counted: false,
+            node: None,
+            own: None,
+            interval: LOCAL,
+            slowness: 1,
         }
+    }
+
+    /// The same, but each look is a request to a node.
+    pub(super) fn on_node(self, remote: Remote) -> Follow {
+        let own = format!("\"userAgent\":\"{}\"", remote.user_agent);
+        let own = Finder::new(own.as_bytes()).into_owned();
+        let Remote { node, interval, .. } = remote;
+        Follow { node: Some(node), own: Some(own), interval, ..self }
+    }
+
+    /// The node that the log is on, if it is not on this machine.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// How many files were read so far; goes on counting.
+    pub fn files(&self) -> Arc<AtomicU64> {
+        self.files.clone()
+    }
+
+    /// How long to wait before the next look.
+    pub fn wait(&self) -> Duration {
+        self.interval * self.slowness
     }
 
     /// Gives everything that is new, as whole lines; `sink` says whether to go on.
@@ -117,158 +242,295 @@ impl Follow {
     /// # Errors
     /// If something cannot be read; the next call goes on from there.
     pub fn poll(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), SourceError> {
+        let mut news = News::Nothing;
+        let own = self.own.clone();
+        let mut observing = |lines: Vec<u8>| {
+            if news != News::Events {
+                let is_own = own.as_ref().is_some_and(|own| are_all(own, &lines));
+                news = if is_own { News::Own } else { News::Events };
+            }
+            sink(lines)
+        };
+        let result = self.look(&mut observing);
+        self.slowness = match news {
+            News::Own => (self.slowness * 2).min(SLOWEST),
+            News::Nothing | News::Events => 1,
+        };
+        result
+    }
+
+    fn look(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), SourceError> {
+        self.unlisted = self.unlisted.saturating_add(1);
+        self.is_behind = false;
+        let most = if self.node.is_some() { MAX_ROTATIONS_OF_NODE } else { MAX_ROTATIONS };
+        for _ in 0..most {
+            let next = if self.start.is_empty() { self.begin(sink)? } else { self.live(sink)? };
+            match next {
+                Next::Wait => return Ok(()),
+                Next::Rotated if self.rotated(sink)? => {}
+                Next::Rotated => return Ok(()),
+            }
+        }
+        self.is_behind = true;
+        Ok(())
+    }
+
+    /// Reads what is new in the live file, if it is still the same.
+    fn live(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<Next, SourceError> {
+        let live = self.live.clone();
+        let mut most = BATCH;
         loop {
-            if self.start.is_empty() && !self.begin(sink)? {
-                return Ok(());
+            let Some(mut text) = self.open_known(&live)? else { return Ok(Next::Rotated) };
+            if self.node.is_some() {
+                // One request, however much is new.
+                self.give(&mut text, false, sink)?;
+                return Ok(Next::Wait);
             }
-            let range = self.at..self.at + BATCH;
-            let bytes = self.folder.read(&self.live, range)?;
-            // What was read belongs to the file that has the name now, or had it before: so the look
-            // at its beginning comes afterwards.
-            let now = self.start_of(&self.live.clone())?;
-            if !now.starts_with(&self.start) {
-                if !self.rotated(sink)? {
-                    return Ok(());
-                }
-                continue;
+
+            let mut batch = Vec::new();
+            let failed = |err| SourceError::new(&live, err);
+            let read = text.take(most).read_to_end(&mut batch).map_err(failed)? as u64;
+            // It may have been truncated and filled again while it was read.
+            if self.open_known(&live)?.is_none() {
+                return Ok(Next::Rotated);
             }
-            self.start = now;
-            let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
-            if whole == 0 {
-                // A line longer than a batch is looked at again when more of it is there.
-                return if bytes.len() as u64 == BATCH { self.long_line(sink) } else { Ok(()) };
+            let before = self.at;
+            let listens = self.give(&mut io::Cursor::new(batch), false, sink)?;
+            if !listens || read < most {
+                return Ok(Next::Wait);
             }
-            self.at += whole as u64;
-            if !sink(bytes[..whole].to_vec()) {
-                return Ok(());
+            // A line is longer than the batch.
+            most = if self.at == before { most * 2 } else { BATCH };
+        }
+    }
+
+    /// Opens the file that is being read, behind what is read of it. `None` if the name is that of
+    /// another file by now, or of none.
+    fn open_known(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+        let from = self.at - self.tail.len() as u64;
+        let Some(mut text) = self.folder.open(name, from)? else { return Ok(None) };
+
+        let mut found = Vec::new();
+        let seen = if from == 0 { self.start.len() } else { 0 };
+        let wanted = self.tail.len().max(seen) as u64;
+        let failed = |err| SourceError::new(name, err);
+        text.by_ref().take(wanted).read_to_end(&mut found).map_err(failed)?;
+        let is_same = found.starts_with(&self.tail) && (from > 0 || found.starts_with(&self.start));
+        if !is_same {
+            return Ok(None);
+        }
+
+        let ahead = io::Cursor::new(found.split_off(self.tail.len()));
+        Ok(Some(Box::new(ahead.chain(text))))
+    }
+
+    /// Gives the lines of the file that is being read, from where it is read to. The last line of a
+    /// file that `is_closed` needs no end. `false` if nobody listens any more.
+    fn give(
+        &mut self,
+        text: &mut dyn Read,
+        is_closed: bool,
+        sink: &mut dyn FnMut(Vec<u8>) -> bool,
+    ) -> Result<bool, SourceError> {
+        let mut left = Vec::new();
+        loop {
+            let read = Read::take(&mut *text, BATCH).read_to_end(&mut left);
+            self.remember_start(&left);
+            let is_end = matches!(read, Ok(0));
+
+            if self.is_in_long_line {
+                let end = memchr::memchr(b'\n', &left).map(|at| at + 1);
+                self.is_in_long_line = end.is_none();
+                let rest = left.split_off(end.unwrap_or(left.len()));
+                self.advance(&left);
+                left = rest;
+            }
+            let whole = memchr::memrchr(b'\n', &left).map_or(0, |at| at + 1);
+            let is_too_long = whole == 0 && left.len() > self.max_line;
+            let whole = if is_too_long || is_end && is_closed { left.len() } else { whole };
+            self.is_in_long_line |= is_too_long;
+
+            let rest = left.split_off(whole);
+            let lines = std::mem::replace(&mut left, rest);
+            self.advance(&lines);
+            self.count_file(!lines.is_empty());
+            if !lines.is_empty() && !sink(lines) {
+                return Ok(false);
+            }
+            let name = &self.live;
+            read.map_err(|err| SourceError::new(name, err))?;
+            if is_end {
+                return Ok(true);
             }
         }
     }
 
-    /// Begins with the live file, after all that was written before it. `false` if it has nothing yet.
-    fn begin(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<bool, SourceError> {
-        let start = self.start_of(&self.live.clone())?;
+    /// The file that is being read is read so much further.
+    fn advance(&mut self, bytes: &[u8]) {
+        self.at += bytes.len() as u64;
+        let kept = TAIL.saturating_sub(bytes.len()).min(self.tail.len());
+        self.tail.drain(..self.tail.len() - kept);
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
+    }
+
+    /// Learns more of the file's beginning, from what follows the place that is read to.
+    fn remember_start(&mut self, bytes: &[u8]) {
+        let known = self.start.len() as u64;
+        let new = known.checked_sub(self.at).and_then(|at| bytes.get(at as usize..));
+        if let Some(new) = new.filter(|_| known < START) {
+            self.start.extend(new.iter().take((START - known) as usize));
+        }
+    }
+
+    /// From now on the file with this beginning is read, from an offset on.
+    fn switch(&mut self, start: Vec<u8>, at: u64) {
+        (self.start, self.at) = (start, at);
+        (self.is_in_long_line, self.is_counted) = (false, false);
+        self.tail.clear();
+    }
+
+    /// Counts the file that is being read, once it `has_content`.
+    fn count_file(&mut self, has_content: bool) {
+        if has_content && !self.is_counted {
+            self.is_counted = true;
+            self.files.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins with the live file, after all that was written before it.
+    fn begin(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<Next, SourceError> {
+        let live = self.live.clone();
+        let start = self.start_of(&live)?.bytes;
+        // While there is no file, listing again and again finds nothing that the file would not show.
+        let is_time = self.node.is_none() || self.unlisted >= LIST_EVERY;
+        if start.is_empty() && !self.wants_listing && !is_time {
+            return Ok(Next::Wait);
+        }
+
         let siblings = self.siblings()?;
         // An empty file may have been filled and copied since, and wait to be truncated: the copy is
         // read once that is done, or the file itself is.
-        let live =
-            if start.is_empty() { self.start_of(&self.live.clone())? } else { start.clone() };
+        let now = if start.is_empty() { self.start_of(&live)?.bytes } else { start.clone() };
         for sibling in siblings {
             // The live file was rotated after the look at it: it is what we begin with.
-            if !live.is_empty() && is_same(&sibling.start, &live) {
+            if !now.is_empty() && is_same(&sibling.start.bytes, &now) {
                 break;
             }
-            if !self.is_begun && self.is_too_old(&sibling.name) {
-                self.done.insert(sibling.start);
-                continue;
+            self.switch(Vec::new(), 0);
+            if !self.rest(&sibling, sink)? {
+                self.switch(Vec::new(), 0);
+                if !self.gives_up() {
+                    return Ok(Next::Wait);
+                }
             }
-            if !self.rest(&sibling.name, 0, sink)? {
-                return Ok(false);
-            }
-            self.done.insert(sibling.start);
+            self.done.insert(sibling.start.bytes);
         }
-        self.at = 0;
+        (self.wants_listing, self.missed) = (false, 0);
+
+        let (mut at, mut tail) = (0, Vec::new());
         if !self.is_begun && !start.is_empty() {
-            let at = self.seek()?;
-            let is_still = self.start_of(&self.live.clone())?.starts_with(&start);
-            self.at = if is_still { at } else { 0 };
+            let sought = self.seek(&start)?;
+            // Without a search nothing was read by name.
+            if sought > 0 {
+                tail = self.folder.read(&live, sought.saturating_sub(TAIL as u64)..sought)?;
+                let is_still = self.start_of(&live)?.bytes.starts_with(&start);
+                at = if is_still { sought } else { 0 };
+            }
         }
         self.is_begun |= !start.is_empty();
-        self.start = start;
-        Ok(!self.start.is_empty())
+        self.switch(start, at);
+        if at > 0 {
+            self.tail = tail;
+        }
+        if self.start.is_empty() {
+            return Ok(Next::Wait);
+        }
+        self.count_file(true);
+        self.live(sink)
     }
 
     /// The live file is another one now: reads the rest of the one before, wherever it is. `false` if
     /// it was not found yet.
     fn rotated(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<bool, SourceError> {
         let siblings = self.siblings()?;
-        let before = siblings.into_iter().find(|it| it.start.starts_with(&self.start));
+        let before = siblings.into_iter().find(|it| it.start.bytes.starts_with(&self.start));
         if let Some(before) = before {
-            if !self.rest(&before.name, self.at, sink)? {
+            if self.rest(&before, sink)? {
+                self.done.insert(before.start.bytes);
+            } else if !self.gives_up() {
                 return Ok(false);
             }
-            self.done.insert(before.start);
-        } else if self.is_somewhere()? {
-            return Ok(false);
-        } else {
+        } else if !self.is_somewhere()? {
             self.lost += 1;
+        } else if !self.gives_up() {
+            return Ok(false);
         }
-        self.start = Vec::new();
-        self.at = 0;
+        (self.wants_listing, self.missed) = (true, 0);
+        self.switch(Vec::new(), 0);
         Ok(true)
+    }
+
+    /// Whether a file that is not where it was seen is missing for too long.
+    fn gives_up(&mut self) -> bool {
+        self.missed += 1;
+        let is_lost = self.missed > PATIENCE;
+        self.lost += u64::from(is_lost);
+        is_lost
     }
 
     /// Whether the file has a name after all: it may have been between two when that was looked at.
     fn is_somewhere(&mut self) -> Result<bool, SourceError> {
         self.starts.clear();
-        Ok(self.siblings()?.iter().any(|it| it.start.starts_with(&self.start)))
+        Ok(self.siblings()?.iter().any(|it| it.start.bytes.starts_with(&self.start)))
     }
 
-    /// What a file holds behind an offset, unpacked. `false` if it is not there any more, under this
-    /// name: the next call looks again.
+    /// Gives what a closed file holds behind the place that is read to, unpacked. `false` if it is not
+    /// there any more, under this name: the next call looks again.
     fn rest(
         &mut self,
-        name: &str,
-        at: u64,
+        sibling: &Sibling,
         sink: &mut dyn FnMut(Vec<u8>) -> bool,
     ) -> Result<bool, SourceError> {
-        let Some(raw) = self.folder.open(name)? else { return Ok(false) };
+        let name = &sibling.name;
+        if !sibling.start.is_packed {
+            if self.start.is_empty() {
+                self.start.clone_from(&sibling.start.bytes);
+            }
+            let Some(mut text) = self.open_known(name)? else { return Ok(false) };
+            return self.give(&mut text, true, sink);
+        }
+
+        let Some(raw) = self.folder.open(name, 0)? else { return Ok(false) };
         let failed = |err| SourceError::new(name, err);
         let Content::Text(mut text) = unpack(raw).map_err(failed)? else { return Ok(true) };
-        io::copy(&mut text.by_ref().take(at), &mut io::sink()).map_err(failed)?;
-        let mut left = Vec::new();
-        loop {
-            let n = text.by_ref().take(BATCH).read_to_end(&mut left).map_err(failed)?;
-            let whole = memchr::memrchr(b'\n', &left).map_or(0, |at| at + 1);
-            // The last line of a file that is closed ends with it.
-            let whole = if n == 0 { left.len() } else { whole };
-            let rest = left.split_off(whole);
-            let lines = std::mem::replace(&mut left, rest);
-            if !lines.is_empty() && !sink(lines) {
-                return Ok(false);
-            }
-            if n == 0 {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// A line that is longer than a batch: reads on until its end is there.
-    fn long_line(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), SourceError> {
-        let mut line = Vec::new();
-        loop {
-            let from = self.at + line.len() as u64;
-            let more = self.folder.read(&self.live, from..from + BATCH)?;
-            let end = memchr::memchr(b'\n', &more);
-            line.extend_from_slice(&more[..end.map_or(more.len(), |at| at + 1)]);
-            if end.is_some() {
-                break;
-            }
-            if more.is_empty() {
-                return Ok(());
-            }
-        }
-        if self.start_of(&self.live.clone())?.starts_with(&self.start) {
-            self.at += line.len() as u64;
-            sink(line);
-        }
-        Ok(())
+        io::copy(&mut text.by_ref().take(self.at), &mut io::sink()).map_err(failed)?;
+        self.give(&mut text, true, sink)
     }
 
     /// The rotated files that are not done with, oldest first.
     fn siblings(&mut self) -> Result<Vec<Sibling>, SourceError> {
+        self.unlisted = 0;
         // While a folder is listed, a new name may be missed and a newer one not. But what is older
         // than a name in one listing is there when the next one begins.
         let newest = self.rotated_names()?.iter().map(|it| Rotated::of(it).age).max();
+        let Some(newest) = newest else { return Ok(Vec::new()) };
         let mut names = self.rotated_names()?;
-        names.retain(|it| newest.as_ref().is_some_and(|newest| Rotated::of(it).age <= *newest));
+        names.retain(|it| Rotated::of(it).age <= newest);
         names.sort_by_cached_key(|it| (Rotated::of(it).age, it.len()));
         names.dedup_by(|b, a| b.strip_prefix(a.as_str()).is_some_and(|it| it == ".gz"));
+
         let mut siblings = Vec::new();
         for name in names {
+            let key = name.strip_suffix(".gz").unwrap_or(&name);
+            if !self.is_begun && self.is_too_old(&name) {
+                self.too_old.insert(key.to_owned());
+            }
+            if self.too_old.contains(key) {
+                continue;
+            }
             let start = self.start_of(&name)?;
             // Only the file that is being compressed has a name and nothing in it yet.
-            if !start.is_empty() && !self.done.contains(&start) {
+            if !start.bytes.is_empty() && !self.done.contains(&start.bytes) {
                 siblings.push(Sibling { name, start });
             }
         }
@@ -284,22 +546,21 @@ impl Follow {
     }
 
     /// The first bytes of a file, unpacked; none if it is not there.
-    fn start_of(&mut self, name: &str) -> Result<Vec<u8>, SourceError> {
-        let key = name.strip_suffix(".gz").unwrap_or(name).to_owned();
-        if let Some(start) = self.starts.get(&key) {
+    fn start_of(&mut self, name: &str) -> Result<Start, SourceError> {
+        if let Some(start) = self.starts.get(name) {
             return Ok(start.clone());
         }
         let is_closed = matches!(Rotated::of(name).age, Age::Dated(_));
-        let mut start = self.folder.read(name, 0..START)?;
-        if start.starts_with(&[0x1f, 0x8b]) {
-            let Some(raw) = self.folder.open(name)? else { return Ok(Vec::new()) };
-            let Ok(Content::Text(text)) = unpack(raw) else { return Ok(Vec::new()) };
-            start.clear();
+        let mut start = Start { bytes: self.folder.read(name, 0..START)?, is_packed: false };
+        if start.bytes.starts_with(&[0x1f, 0x8b]) {
+            start = Start { bytes: Vec::new(), is_packed: true };
+            let Some(raw) = self.folder.open(name, 0)? else { return Ok(start) };
+            let Ok(Content::Text(text)) = unpack(raw) else { return Ok(start) };
             // It may be there in part only.
-            let _ = text.take(START).read_to_end(&mut start);
+            let _ = text.take(START).read_to_end(&mut start.bytes);
         }
-        if is_closed && !start.is_empty() {
-            self.starts.insert(key, start.clone());
+        if is_closed && !start.bytes.is_empty() {
+            self.starts.insert(name.to_owned(), start.clone());
         }
         Ok(start)
     }
@@ -311,19 +572,25 @@ impl Follow {
     }
 
     /// Where in the live file to begin.
-    fn seek(&mut self) -> Result<u64, SourceError> {
+    fn seek(&mut self, start: &[u8]) -> Result<u64, SourceError> {
         let Some(since) = self.since.and_then(|it| it.checked_sub(SLACK).ok()) else {
             return Ok(0);
         };
-        let (mut end, mut step) = (0, BATCH);
-        while !self.folder.read(&self.live, end + step..end + step + 1)?.is_empty() {
-            end += step;
-            step *= 2;
+        // Its first line tells already that all of it is wanted.
+        if stage_timestamp(start).is_some_and(|it| it >= since) {
+            return Ok(0);
         }
         let live = self.live.clone();
+        let size = self.folder.size(&live)?;
         let mut read = |range| self.folder.read(&live, range);
-        lower_bound(&mut read, 0..end, since)
+        lower_bound(&mut read, 0..size, since)
     }
+}
+
+/// Whether each of these lines mentions what is looked for.
+fn are_all(mention: &Finder<'_>, lines: &[u8]) -> bool {
+    let mut lines = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.all(|line| mention.find(line).is_some())
 }
 
 /// Whether two beginnings are of the same file, one of them seen earlier than the other.
@@ -343,25 +610,27 @@ impl Folder for LocalFolder {
     }
 
     fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
-        let path = self.0.join(name);
-        let failed = |err| SourceError::new(&path.display().to_string(), err);
-        let mut file = match File::open(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            file => file.map_err(failed)?,
-        };
         let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-        file.take(range.end - range.start).read_to_end(&mut bytes).map_err(failed)?;
+        if let Some(file) = self.open(name, range.start)? {
+            let failed = |err| SourceError::new(&self.0.join(name).display().to_string(), err);
+            file.take(range.end - range.start).read_to_end(&mut bytes).map_err(failed)?;
+        }
         Ok(bytes)
     }
 
-    fn open(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+    fn size(&mut self, name: &str) -> Result<u64, SourceError> {
+        Ok(self.0.join(name).metadata().map_or(0, |it| it.len()))
+    }
+
+    fn open(&mut self, name: &str, from: u64) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
         let path = self.0.join(name);
-        match File::open(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(err) => Err(SourceError::new(&path.display().to_string(), err)),
-            Ok(file) => Ok(Some(Box::new(file))),
-        }
+        let failed = |err| SourceError::new(&path.display().to_string(), err);
+        let mut file = match File::open(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        file.seek(SeekFrom::Start(from)).map_err(failed)?;
+        Ok(Some(Box::new(file)))
     }
 }
 
@@ -461,8 +730,15 @@ mod tests {
             }
             bytes
         }
-        fn open(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
-            self.0.open(name)
+        fn size(&mut self, name: &str) -> Result<u64, SourceError> {
+            self.0.size(name)
+        }
+        fn open(
+            &mut self,
+            name: &str,
+            from: u64,
+        ) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+            self.0.open(name, from)
         }
     }
 

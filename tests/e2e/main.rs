@@ -11,6 +11,7 @@ mod doctor;
 mod examples;
 mod execs;
 mod fetch;
+mod follow;
 mod nodes;
 mod rbac;
 mod restart;

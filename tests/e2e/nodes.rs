@@ -13,21 +13,24 @@ pub fn reader() -> &'static User {
     static READER: OnceLock<User> = OnceLock::new();
     READER.get_or_init(|| {
         grant("docs/guide/nodes.md", "audit-log-reader.yaml");
-        let user = User::new("auditor", &[]);
-        let to = format!("--user={}", user.name);
-        // It may be there from the run before.
-        kubectl(&["create", "clusterrolebinding", "reader", "--clusterrole=audit-log-reader", &to]);
-        kubectl(&[
-            "create",
-            "-n",
-            "kube-system",
-            "rolebinding",
-            "reader",
-            "--role=audit-log-reader",
-            &to,
-        ]);
-        user
+        bind("auditor")
     })
+}
+
+/// One more user with the same permissions, whose requests no other test makes.
+pub fn reader_named(name: &str) -> User {
+    reader();
+    bind(name)
+}
+
+fn bind(name: &str) -> User {
+    let user = User::new(name, &[]);
+    let to = format!("--user={name}");
+    // They may be there from the run before.
+    kubectl(&["create", "clusterrolebinding", name, "--clusterrole=audit-log-reader", &to]);
+    let role = "--role=audit-log-reader";
+    kubectl(&["create", "-n", "kube-system", "rolebinding", name, role, &to]);
+    user
 }
 
 /// Makes the roles that a page of the guide asks for.

@@ -16,6 +16,7 @@ use super::{
     nodes::reader,
 };
 
+mod hang;
 mod hook;
 mod load;
 mod policy;

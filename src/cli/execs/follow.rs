@@ -9,7 +9,7 @@ use std::{
 use super::{
     super::{
         Error, Exit,
-        args::{OutputArgs, SourceArgs, summary},
+        args::{FollowArgs, OutputArgs, SourceArgs, summary},
         exit,
         filter_args::now,
     },
@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub fn run(
-    source: &SourceArgs,
+    (source, following): (&SourceArgs, &FollowArgs),
     shape: Shape,
     output: &OutputArgs,
     projection: &Projection,
@@ -40,7 +40,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
     // What started before the window and still lasts left its only trace before it.
-    let (followed, sources) = source.followed(Window::default())?;
+    let (followed, sources) = source.followed(Window::default(), following)?;
     let (reading, all) = (source.reading(), Filter::default());
     if let Shape::Usual(format @ (Format::Json | Format::Yaml)) = shape {
         let mut whole = Whole(sessions);

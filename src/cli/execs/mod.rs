@@ -154,7 +154,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let (shape, output) = args.output.split();
     if args.follow.follow {
         let snapshot = snapshot.as_ref();
-        return follow::run(&args.source, shape, &output, &projection, sessions, snapshot, out);
+        let source = (&args.source, &args.follow);
+        return follow::run(source, shape, &output, &projection, sessions, snapshot, out);
     }
     // What started before the window and still lasts left its only trace before it.
     let sources = args.source.sources(Window::default())?;

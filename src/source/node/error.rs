@@ -1,6 +1,6 @@
 //! Why a node's log cannot be read, and what to do about it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde::Deserialize;
 
@@ -43,6 +43,11 @@ pub enum NodeLogError {
     Status { node: String, path: String, status: u16, message: String },
     #[error("`/var/log/{path}` of node `{node}` was rotated away while it was read")]
     RotatedAway { node: String, path: String },
+    #[error(
+        "node `{node}` sent nothing for {} s (asked through `{server}`)",
+        timeout.as_secs_f32()
+    )]
+    Silent { node: String, server: String, timeout: Duration },
     #[error("the connection to node `{node}` broke while reading `/var/log/{path}`")]
     Broken { node: String, path: String, source: io::Error },
 }
@@ -97,12 +102,39 @@ impl NodeLogError {
     /// Whether waiting may help: a node or an API server that restarts.
     pub fn may_pass(&self) -> bool {
         match self {
-            NodeLogError::KubeletUnreachable { .. } | NodeLogError::Broken { .. } => true,
+            NodeLogError::KubeletUnreachable { .. }
+            | NodeLogError::Silent { .. }
+            | NodeLogError::Broken { .. } => true,
             NodeLogError::Status { status, .. } => *status >= 500 || *status == 429,
             NodeLogError::Cluster(err) => {
                 matches!(err, ClusterError::Unreachable { .. } | ClusterError::Timeout { .. })
             }
             _ => false,
+        }
+    }
+
+    /// The node that it is about; `None` if it is about the API server.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            NodeLogError::Cluster(_)
+            | NodeLogError::NoControlPlane { .. }
+            | NodeLogError::CannotList(_) => None,
+            NodeLogError::NoSuchNode { node }
+            | NodeLogError::Forbidden { node, .. }
+            | NodeLogError::KubeletForbidden { node, .. }
+            | NodeLogError::LogsDisabled { node, .. }
+            | NodeLogError::HandlersDisabled { node, .. }
+            | NodeLogError::KubeletUnreachable { node, .. }
+            | NodeLogError::NoSuchFile { node, .. }
+            | NodeLogError::NoLog { node, .. }
+            | NodeLogError::OutsideVarLog { node, .. }
+            | NodeLogError::Embedded { node, .. }
+            | NodeLogError::Stdout { node }
+            | NodeLogError::AuditOff { node }
+            | NodeLogError::Status { node, .. }
+            | NodeLogError::RotatedAway { node, .. }
+            | NodeLogError::Silent { node, .. }
+            | NodeLogError::Broken { node, .. } => Some(node),
         }
     }
 
@@ -153,6 +185,9 @@ impl NodeLogError {
             }
             NodeLogError::RotatedAway { .. } => {
                 "the log rotates faster than it can be read: raise --audit-log-maxsize or --audit-log-maxbackup".into()
+            }
+            NodeLogError::Silent { .. } => {
+                "its kubelet or the way to it hangs (`kubectl get nodes`); --node-timeout sets how long to wait".into()
             }
             NodeLogError::Broken { .. } => "what could be read before that was used; try again".into(),
             NodeLogError::Status { .. } => {

@@ -151,9 +151,16 @@ impl NodeReader {
         let is_final = err.get_ref().is_some_and(|it| {
             matches!(
                 it.downcast_ref(),
-                Some(NodeLogError::RotatedAway { .. } | NodeLogError::Forbidden { .. })
+                Some(
+                    NodeLogError::RotatedAway { .. }
+                        | NodeLogError::Forbidden { .. }
+                        | NodeLogError::Silent { .. }
+                )
             )
         });
+        if err.kind() == io::ErrorKind::TimedOut {
+            return Err(io::Error::other(self.file.logs.broken(&self.path(), err)));
+        }
         if is_final {
             return Err(err);
         }

@@ -3,13 +3,18 @@
 use std::{
     io::{self, Read},
     ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{NodeLogError, file::behind, listing};
 use crate::{
-    cluster::{Body, Cluster},
+    cluster::{Body, Cluster, ClusterError, Reply},
     source::{SourceError, follow::Folder},
 };
 
@@ -25,6 +30,10 @@ const MAX_LISTING: u64 = 16 << 20;
 pub(super) struct NodeLogs {
     pub cluster: Cluster,
     pub node: String,
+    /// How long the node may send nothing.
+    pub timeout: Duration,
+    /// Set once it has sent nothing for so long: nobody waits for it again. `None` if it may come back.
+    pub is_silent: Option<Arc<AtomicBool>>,
 }
 
 /// A part of a file.
@@ -39,7 +48,7 @@ pub(super) struct Part {
 impl NodeLogs {
     /// The names in a folder below `/var/log`; folders end in `/`. `path` is empty or ends in `/`.
     pub(super) fn list(&self, path: &str) -> Result<Vec<String>, NodeLogError> {
-        let reply = self.cluster.get(&self.url(path), None)?;
+        let reply = self.get(path, None)?;
         let status = reply.status;
         let text = reply.text(MAX_LISTING).map_err(|err| self.broken(path, err))?;
         match status {
@@ -51,7 +60,7 @@ impl NodeLogs {
     /// A range of a file. `None` if the file ends before it.
     pub(super) fn open(&self, path: &str, range: Range<u64>) -> Result<Option<Part>, NodeLogError> {
         let start = range.start;
-        let reply = self.cluster.get(&self.url(path), Some(range))?;
+        let reply = self.get(path, Some(range))?;
         let size = reply.size.unwrap_or(0);
         match reply.status {
             206 => Ok(Some(Part { size, before: 0, body: reply.body })),
@@ -79,7 +88,32 @@ impl NodeLogs {
         Ok((bytes, part.size))
     }
 
-    fn broken(&self, path: &str, source: io::Error) -> NodeLogError {
+    /// Asks the node, unless it was silent before.
+    fn get(&self, path: &str, range: Option<Range<u64>>) -> Result<Reply, NodeLogError> {
+        if self.is_silent.as_ref().is_some_and(|it| it.load(Ordering::Relaxed)) {
+            return Err(self.silent(self.timeout));
+        }
+        let timeout = self.cluster.timeout().map_or(self.timeout, |it| it.min(self.timeout));
+        let reply = self.cluster.get_within(&self.url(path), range, Some(timeout), self.timeout);
+        reply.map_err(|err| match err {
+            ClusterError::Timeout { .. } => self.silent(timeout),
+            err => err.into(),
+        })
+    }
+
+    fn silent(&self, timeout: Duration) -> NodeLogError {
+        if let Some(is_silent) = &self.is_silent {
+            is_silent.store(true, Ordering::Relaxed);
+        }
+        let server = self.cluster.server().to_owned();
+        NodeLogError::Silent { node: self.node.clone(), server, timeout }
+    }
+
+    /// What an error while a body was read says about the node.
+    pub(super) fn broken(&self, path: &str, source: io::Error) -> NodeLogError {
+        if source.kind() == io::ErrorKind::TimedOut {
+            return self.silent(self.timeout);
+        }
         NodeLogError::Broken { node: self.node.clone(), path: path.to_owned(), source }
     }
 
@@ -117,9 +151,30 @@ impl Folder for NodeFolder {
         Ok(if_there(self.logs.read(&path, range))?.map(|(bytes, _)| bytes).unwrap_or_default())
     }
 
-    fn open(&mut self, name: &str) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+    fn size(&mut self, name: &str) -> Result<u64, SourceError> {
         let path = format!("{}{name}", self.folder);
-        let part = if_there(self.logs.open(&path, 0..i64::MAX as u64))?.flatten();
-        Ok(part.map(|it| Box::new(behind(it)) as Box<dyn Read + Send>))
+        Ok(if_there(self.logs.read(&path, 0..1))?.map_or(0, |(_, size)| size))
+    }
+
+    fn open(&mut self, name: &str, from: u64) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
+        let path = format!("{}{name}", self.folder);
+        let part = if_there(self.logs.open(&path, from..i64::MAX as u64))?.flatten();
+        let logs = self.logs.clone();
+        let named = |part| Named { body: behind(part), logs, path };
+        Ok(part.map(|part| Box::new(named(part)) as Box<dyn Read + Send>))
+    }
+}
+
+/// A body whose errors name the node.
+struct Named<R> {
+    body: R,
+    logs: NodeLogs,
+    path: String,
+}
+
+impl<R: Read> Read for Named<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer);
+        read.map_err(|err| io::Error::other(self.logs.broken(&self.path, err)))
     }
 }

@@ -1,6 +1,6 @@
 //! Audit logs on control-plane nodes, read through the API server's node proxy.
 
-use std::thread;
+use std::{sync::Arc, thread, time::Duration};
 
 mod copy;
 mod error;
@@ -20,16 +20,18 @@ pub use file::NodeFile;
 pub(super) use listing::names as listed;
 pub use plan::Span;
 pub use search::{ApiServer, api_servers, audit_flags};
-pub(super) use seek::{SLACK, lower_bound};
+pub(super) use seek::{SLACK, lower_bound, stage_timestamp};
 
-use super::{Follow, Found, Input, Log, Place, SourceError, rotation, rotation::Rotated};
+use super::{
+    Follow, Found, Input, Log, Place, SourceError, follow::Remote, rotation, rotation::Rotated,
+};
 use crate::cluster::Cluster;
 pub use crate::cluster::Run;
 use folder::{NodeFolder, NodeLogs};
 use search::{LogPath, log_paths};
 
 /// Which logs of a cluster.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NodeQuery {
     /// The nodes; empty for all of the control plane.
     pub nodes: Vec<String>,
@@ -37,6 +39,15 @@ pub struct NodeQuery {
     pub log_path: Option<String>,
     /// What need not be read.
     pub span: Span,
+    /// How long a node may send nothing.
+    pub timeout: Duration,
+}
+
+impl Default for NodeQuery {
+    fn default() -> NodeQuery {
+        let (nodes, log_path, span) = (Vec::new(), None, Span::default());
+        NodeQuery { nodes, log_path, span, timeout: Duration::from_secs(30) }
+    }
 }
 
 /// Finds the audit logs of a cluster, each with the end it has now.
@@ -46,7 +57,12 @@ pub struct NodeQuery {
 pub fn find(cluster: &Cluster, query: &NodeQuery) -> Result<Found, NodeLogError> {
     let servers = api_servers(cluster, &query.nodes)?;
     let look = |server: &ApiServer| {
-        let logs = NodeLogs { cluster: cluster.clone(), node: server.node.clone() };
+        let logs = NodeLogs {
+            cluster: cluster.clone(),
+            node: server.node.clone(),
+            timeout: query.timeout,
+            is_silent: Some(Arc::default()),
+        };
         let paths = log_paths(&logs, server, query.log_path.as_deref())?;
         let log = |path: &LogPath| log(&logs, path, query.span);
         paths.iter().map(log).collect::<Result<Vec<_>, _>>()
@@ -66,24 +82,41 @@ pub fn find(cluster: &Cluster, query: &NodeQuery) -> Result<Found, NodeLogError>
     Ok(found)
 }
 
-/// The logs of a cluster, to be followed; and the nodes that cannot be.
+/// The logs of a cluster, to be followed with a look at each `interval`; and the nodes that cannot be.
 ///
 /// # Errors
 /// If the nodes cannot be found.
 pub fn follow(
     cluster: &Cluster,
     query: &NodeQuery,
+    interval: Duration,
 ) -> Result<(Vec<Follow>, Vec<SourceError>), NodeLogError> {
+    let servers = api_servers(cluster, &query.nodes)?;
+    let look = |server: &ApiServer| {
+        let logs = NodeLogs {
+            cluster: cluster.clone(),
+            node: server.node.clone(),
+            timeout: query.timeout,
+            is_silent: None,
+        };
+        let paths = log_paths(&logs, server, query.log_path.as_deref())?;
+        Ok(paths.into_iter().map(|path| (logs.clone(), path)).collect::<Vec<_>>())
+    };
+    // A node that hangs does not keep the others waiting for longer than itself.
+    let answers: Vec<_> = thread::scope(|scope| {
+        let all: Vec<_> = servers.iter().map(|it| scope.spawn(|| look(it))).collect();
+        all.into_iter().map(|it| it.join().expect("looking does not panic")).collect()
+    });
+
     let (mut follows, mut failed) = (Vec::new(), Vec::new());
-    for server in api_servers(cluster, &query.nodes)? {
-        let logs = NodeLogs { cluster: cluster.clone(), node: server.node.clone() };
-        match log_paths(&logs, &server, query.log_path.as_deref()) {
-            Ok(paths) => follows.extend(paths.into_iter().map(|path| {
-                let name = path.log_name(&logs.node);
-                let folder = NodeFolder { logs: logs.clone(), folder: path.folder };
-                let mut follow = Follow::new(Box::new(folder), name, path.live, query.span.since);
-                follow.is_remote = true;
-                follow
+    for answer in answers {
+        match answer {
+            Ok(logs) => follows.extend(logs.into_iter().map(|(logs, path)| {
+                let (name, node) = (path.log_name(&logs.node), logs.node.clone());
+                let folder = NodeFolder { logs, folder: path.folder };
+                let user_agent = cluster.run().user_agent().to_owned();
+                let remote = Remote { node, interval, user_agent };
+                Follow::new(Box::new(folder), name, path.live, query.span.since).on_node(remote)
             })),
             Err(err) => failed.push(SourceError::Node(err)),
         }

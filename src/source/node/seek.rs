@@ -88,7 +88,7 @@ fn first_line<E>(
 
 /// The stage timestamp of a line. It stands behind the bodies, and what follows it are texts, so the
 /// last mention is the right one.
-pub(super) fn stage_timestamp(line: &[u8]) -> Option<Timestamp> {
+pub(in crate::source) fn stage_timestamp(line: &[u8]) -> Option<Timestamp> {
     const FIELD: &[u8] = b"\"stageTimestamp\":\"";
     let at = memmem::rfind(line, FIELD)? + FIELD.len();
     let length = memchr::memchr(b'"', &line[at..])?;

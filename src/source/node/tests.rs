@@ -233,6 +233,215 @@ fn one_node_fails_and_the_other_is_read() {
     );
 }
 
+/// Files of two nodes, of which the second does something bad.
+fn two_nodes() -> Server {
+    let server = server(&["cp-1", "cp-2"], PATH);
+    put(&server, "audit.log", lines(0..10));
+    let of_second = File::Text(lines(100..400));
+    let path = "cp-2/kubernetes/audit/audit.log".to_owned();
+    server.state.lock().unwrap().files.insert(path, of_second);
+    server
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_node_that_hangs_keeps_no_other_from_being_read() {
+    let server = two_nodes();
+    server.state.lock().unwrap().hung.push("/api/v1/nodes/cp-2/proxy/".into());
+    let started = std::time::Instant::now();
+    let found = found(&server, &NodeQuery { timeout: SHORT, ..NodeQuery::default() });
+    assert!(text(&found) == lines(0..10));
+    let told = format!("{} | {}", found.failed[0], found.failed[0].hint());
+    assert!(told.contains("node `cp-2` sent nothing for 0.3 s"), "{told}");
+    assert!(told.contains("--node-timeout"), "{told}");
+    assert!(started.elapsed() < 10 * SHORT, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_node_that_hangs_while_it_is_read_is_not_waited_for_again() {
+    let server = two_nodes();
+    let older = File::Text(lines(0..100));
+    let path = "cp-2/kubernetes/audit/audit-2027-01-15T08-01-40.000.log".to_owned();
+    server.state.lock().unwrap().files.insert(path, older);
+    let found = found(&server, &NodeQuery { timeout: SHORT, ..NodeQuery::default() });
+    server.state.lock().unwrap().stall = Some(5_000);
+    let started = std::time::Instant::now();
+    let log = found.logs.iter().find(|it| it.name == "cp-2").unwrap();
+    let mut failed = Vec::new();
+    for input in &log.inputs {
+        let read = input.open().and_then(|opened| match opened {
+            Opened::Stream(mut bytes) => {
+                let read = bytes.read_to_end(&mut Vec::new());
+                read.map_err(|err| SourceError::new(&input.name, err))
+            }
+            _ => panic!("a node's file is a stream"),
+        });
+        failed.push(read.unwrap_err().to_string());
+    }
+    assert_eq!(failed.len(), 2);
+    assert!(failed.iter().all(|it| it.contains("node `cp-2` sent nothing")), "{failed:?}");
+    assert!(started.elapsed() < 4 * SHORT, "{:?}", started.elapsed());
+}
+
+/// The log of `cp-1`, to be followed.
+fn followed(server: &Server, query: &NodeQuery) -> Follow {
+    let (mut logs, failed) = super::follow(&server.cluster(), query, INTERVAL).unwrap();
+    assert!(failed.is_empty(), "{failed:?}");
+    logs.remove(0)
+}
+
+const INTERVAL: Duration = Duration::from_millis(1500);
+
+/// What a look gives.
+fn look(log: &mut Follow) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut sink = |lines: Vec<u8>| {
+        text.extend(lines);
+        true
+    };
+    log.poll(&mut sink).unwrap();
+    text
+}
+
+/// The requests since the last call: of all kinds, and listings.
+fn asked(server: &Server) -> (usize, usize) {
+    let requests = std::mem::take(&mut server.state.lock().unwrap().requests);
+    let listings = requests.iter().filter(|it| it.lines().next().unwrap().contains("/ HTTP"));
+    (requests.len(), listings.count())
+}
+
+fn append(server: &Server, name: &str, more: &[u8]) {
+    let mut state = server.state.lock().unwrap();
+    match state.files.get_mut(&format!("{FOLDER}{name}")) {
+        Some(File::Text(text)) => text.extend(more),
+        _ => panic!("it is there"),
+    }
+}
+
+/// Each request is written into the log that it reads: still a look is one request, and looks get
+/// rarer while nothing else is new.
+#[test]
+fn following_does_not_feed_itself() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..10));
+    let record = |uri: &str, agent: &str| {
+        format!(
+            "{{\"requestURI\":\"{uri}\",\"userAgent\":\"{agent}\"}}\n{{\"userAgent\":\"{agent}\"}}\n"
+        )
+    };
+    server.state.lock().unwrap().record = Some((format!("{FOLDER}audit.log"), record));
+    let mut log = followed(&server, &NodeQuery::default());
+    look(&mut log);
+    let (all, _) = asked(&server);
+    assert!(all <= 12, "{all} requests to begin with");
+
+    let mut elapsed = Duration::ZERO;
+    let mut looks = 0;
+    while elapsed < Duration::from_secs(30) {
+        assert!(!look(&mut log).is_empty(), "the request before is new");
+        elapsed += log.wait();
+        looks += 1;
+    }
+    assert_eq!(asked(&server), (looks, 0));
+    assert!(looks <= 7, "{looks} looks in 30 s");
+    append(&server, "audit.log", &lines(10..11));
+    assert!(look(&mut log).ends_with(b"}\n"));
+    assert_eq!(log.wait(), INTERVAL, "something is going on");
+}
+
+#[test]
+fn a_look_at_nothing_new_is_one_request() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..1_000));
+    let mut log = followed(&server, &NodeQuery::default());
+    assert!(look(&mut log) == lines(0..1_000));
+    asked(&server);
+    for _ in 0..20 {
+        assert!(look(&mut log).is_empty());
+        assert_eq!(log.wait(), INTERVAL);
+    }
+    assert_eq!(asked(&server), (20, 0));
+    // However much is new: one request.
+    append(&server, "audit.log", &lines(1_000..30_000));
+    assert!(look(&mut log) == lines(1_000..30_000));
+    assert_eq!(asked(&server), (1, 0));
+}
+
+#[test]
+fn a_log_that_is_not_there_yet_is_listed_once_in_ten_looks() {
+    let server = server(&["cp-1"], PATH);
+    let mut log = followed(&server, &NodeQuery::default());
+    look(&mut log);
+    asked(&server);
+    for _ in 0..30 {
+        assert!(look(&mut log).is_empty());
+    }
+    let (all, listings) = asked(&server);
+    assert!(all <= 36 && listings <= 3, "{all} requests, {listings} listings");
+    put(&server, "audit.log", lines(0..10));
+    assert!(look(&mut log) == lines(0..10));
+}
+
+#[test]
+fn rotation_is_followed_on_a_node() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit-2027-01-15T08-00-00.000.log", lines(0..10));
+    put(&server, "audit.log", lines(10..1_000));
+    let mut log = followed(&server, &NodeQuery::default());
+    let mut all = look(&mut log);
+    append(&server, "audit.log", &lines(1_000..1_010));
+    let rename = |then: Vec<u8>, name: &str| {
+        let files = &mut server.state.lock().unwrap().files;
+        let old = files.remove(&format!("{FOLDER}audit.log")).unwrap();
+        files.insert(format!("{FOLDER}{name}"), old);
+        files.insert(format!("{FOLDER}audit.log"), File::Text(then));
+    };
+    rename(lines(1_010..1_020), "audit-2027-01-15T10-03-20.000.log");
+    rename(lines(1_020..1_500), "audit-2027-01-15T10-03-21.000.log");
+    asked(&server);
+    let sent = server.state.lock().unwrap().sent;
+    all.extend(look(&mut log));
+    assert!(all == lines(0..1_500), "everything, once");
+    let (requests, listings) = asked(&server);
+    assert!(requests <= 14 && listings <= 4, "{requests} requests, {listings} listings");
+    let sent = server.state.lock().unwrap().sent - sent;
+    assert!(sent < 150_000, "{sent} bytes: what was read before does not travel again");
+    assert_eq!(log.files().load(std::sync::atomic::Ordering::Relaxed), 4);
+}
+
+#[test]
+fn files_too_old_by_name_cost_no_request() {
+    let server = server(&["cp-1"], PATH);
+    for n in 0..50 {
+        put(&server, &format!("audit-2027-01-14T10-03-{n:02}.000.log"), lines(n..n + 1));
+    }
+    put(&server, "audit.log", lines(0..10_000));
+    let since = jiff::Timestamp::from_second(1_800_000_000 + 9_000).ok();
+    let query = NodeQuery { span: Span { since, until: None }, ..NodeQuery::default() };
+    let mut log = followed(&server, &query);
+    asked(&server);
+    let text = look(&mut log);
+    assert!(text.ends_with(&lines(9_000..10_000)) && text.len() < 1_500 * 200, "{}", text.len());
+    let (all, _) = asked(&server);
+    assert!(all < 20, "{all} requests");
+}
+
+#[test]
+fn a_node_that_hangs_is_waited_for() {
+    let server = server(&["cp-1"], PATH);
+    put(&server, "audit.log", lines(0..10));
+    let mut log = followed(&server, &NodeQuery { timeout: SHORT, ..NodeQuery::default() });
+    look(&mut log);
+    server.state.lock().unwrap().hung.push("/api/v1/nodes/cp-1/proxy/".into());
+    let err = log.poll(&mut |_| true).unwrap_err();
+    assert!(err.may_pass(), "{err}");
+    assert!(err.to_string().contains("node `cp-1` sent nothing"), "{err}");
+    server.state.lock().unwrap().hung.clear();
+    append(&server, "audit.log", &lines(10..20));
+    assert!(look(&mut log) == lines(10..20));
+}
+
 #[track_caller]
 fn check_failure(flags: &str, answers: &[(&str, u16, &str)], query: NodeQuery, expected: &str) {
     let server = server(&["cp-1"], flags);
