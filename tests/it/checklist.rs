@@ -162,7 +162,7 @@ fn errors_say_what_to_do() {
 }
 
 /// What nobody can list: numbers, sizes, times, names and texts of the person's own.
-const FREE: [&str; 22] = [
+const FREE: [&str; 24] = [
     "as_group",
     "as_uid",
     "as_user",
@@ -178,6 +178,8 @@ const FREE: [&str; 22] = [
     "max_line",
     "max_names",
     "max_namespaces",
+    "node_timeout",
+    "poll_interval",
     "request_timeout",
     "selector",
     "server",
