@@ -1,15 +1,8 @@
 //! What the first bytes of an input say about it, and readers that unpack it while it streams.
 
-use std::{
-    io::{self, BufRead, Read},
-    mem,
-};
+use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
-use ruzstd::decoding::{
-    BlockDecodingStrategy, FrameDecoder,
-    errors::{FrameDecoderError, ReadFrameHeaderError},
-};
 
 use super::positioned::AlignedReader;
 
@@ -43,8 +36,6 @@ pub(super) enum PackingError {
     Garbage(&'static str),
     #[error("the checksum of the compressed data is wrong")]
     Checksum,
-    #[error("{0}")]
-    Zstd(FrameDecoderError),
 }
 
 impl From<PackingError> for io::Error {
@@ -59,8 +50,9 @@ pub(super) const START: usize = 512;
 /// How often an input may be packed; a real one is twice (a `.gz` in a `.tar.gz`).
 const MAX_DEPTH: usize = 4;
 
-/// zstd's own limit of what a decoder accepts without being told: its window is held in memory.
-const MAX_WINDOW: u64 = 128 << 20;
+/// The largest window of a zstd frame, as a power of two: it is held in memory. 128 MiB is the limit of
+/// the `zstd` program, too.
+const MAX_WINDOW_LOG: u32 = 27;
 
 const BUFFER: usize = 64 << 10;
 
@@ -90,7 +82,7 @@ pub(super) fn unpack(mut input: Bytes<'_>) -> io::Result<Content<'_>> {
             None => return Ok(Content::Text(Box::new(whole))),
             Some(Packing::Tar) => return Ok(Content::Tar(Box::new(whole))),
             Some(Packing::Gzip) => Box::new(Gzip::new(buffered(whole))),
-            Some(Packing::Zstd) => Box::new(Zstd::new(buffered(whole))),
+            Some(Packing::Zstd) => Box::new(Zstd::new(buffered(whole))?),
             Some(Packing::Foreign(what)) => return Err(PackingError::Foreign(what).into()),
         };
     }
@@ -208,110 +200,41 @@ fn first_after_zeros(input: &mut impl BufRead) -> io::Result<Option<u8>> {
 }
 
 /// zstd of any number of frames, skippable ones too (RFC 8878, section 3.1).
-pub(super) struct Zstd<R> {
-    input: R,
-    frame: Box<FrameDecoder>,
-    state: Frame,
-}
-
-/// Where in the frames a [`Zstd`] is.
-enum Frame {
-    /// Before a frame, the first one or another.
-    Before,
-    Within,
-    /// Only what is decoded already is left, and then this error.
-    Broken(io::Error),
-    Over,
+pub(super) struct Zstd<R: BufRead> {
+    /// `None` after an error.
+    frames: Option<zstd::stream::read::Decoder<'static, R>>,
 }
 
 impl<R: BufRead> Zstd<R> {
-    pub(super) fn new(input: R) -> Zstd<R> {
-        let mut frame = Box::new(FrameDecoder::new());
-        frame.set_max_window_size(MAX_WINDOW);
-        Zstd { input, frame, state: Frame::Before }
-    }
-
-    /// Reads the header of the next frame; skippable ones are passed over.
-    fn begin(&mut self) -> io::Result<Frame> {
-        if self.input.fill_buf()?.is_empty() {
-            return Ok(Frame::Over);
-        }
-        match self.frame.reset(&mut self.input) {
-            Ok(()) => Ok(Frame::Within),
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                length,
-                ..
-            })) => {
-                let length = u64::from(length);
-                match io::copy(&mut self.input.by_ref().take(length), &mut io::sink())? {
-                    skipped if skipped == length => Ok(Frame::Before),
-                    _ => Err(io::ErrorKind::UnexpectedEof.into()),
-                }
-            }
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(
-                _,
-            ))) => Err(PackingError::Garbage("zstd frame").into()),
-            Err(err) => Err(zstd_error(err)),
-        }
-    }
-
-    /// Decodes until there is something to give, or the frame is over.
-    fn decode(&mut self) {
-        while self.frame.can_collect() == 0 && !self.frame.is_finished() {
-            let block = BlockDecodingStrategy::UptoBlocks(1);
-            if let Err(err) = self.frame.decode_blocks(&mut self.input, block) {
-                self.state = Frame::Broken(zstd_error(err));
-                // The decoder holds its window back until a frame is finished: an empty last block
-                // (and a checksum) in place of what is missing sets free what was readable.
-                const END: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
-                let _ = self.frame.decode_blocks(END, BlockDecodingStrategy::All);
-                return;
-            }
-        }
-    }
-
-    fn has_right_checksum(&self) -> bool {
-        let written = self.frame.get_checksum_from_data();
-        written.is_none() || written == self.frame.get_calculated_checksum()
+    /// # Errors
+    /// If there is no memory for a decoder.
+    pub(super) fn new(input: R) -> io::Result<Zstd<R>> {
+        let mut frames = zstd::stream::read::Decoder::with_buffer(input)?;
+        frames.window_log_max(MAX_WINDOW_LOG)?;
+        Ok(Zstd { frames: Some(frames) })
     }
 }
 
 impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.state {
-                Frame::Over => return Ok(0),
-                Frame::Before => {
-                    self.state = Frame::Over;
-                    self.state = self.begin()?;
-                    continue;
-                }
-                Frame::Within => self.decode(),
-                Frame::Broken(_) => {}
-            }
-            let n = self.frame.read(buffer)?;
-            if n > 0 || buffer.is_empty() {
-                return Ok(n);
-            }
-            self.state = match mem::replace(&mut self.state, Frame::Over) {
-                Frame::Broken(err) => return Err(err),
-                _ if !self.has_right_checksum() => return Err(PackingError::Checksum.into()),
-                _ => Frame::Before,
-            };
-        }
+        let Some(frames) = &mut self.frames else { return Ok(0) };
+
+        frames.read(buffer).map_err(|err| {
+            self.frames = None;
+            zstd_error(err)
+        })
     }
 }
 
-/// The error of the input below, if that is the cause: it tells a truncated file from a damaged one.
-fn zstd_error(err: FrameDecoderError) -> io::Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&err);
-    while let Some(it) = cause {
-        if let Some(io) = it.downcast_ref::<io::Error>() {
-            return io::Error::new(io.kind(), io.to_string());
-        }
-        cause = it.source();
+/// Names the two errors of libzstd that other packings have, too. It reports them by their text only.
+///
+/// Source: `lib/common/error_private.c` of zstd.
+fn zstd_error(err: io::Error) -> io::Error {
+    match err.to_string().as_str() {
+        "Unknown frame descriptor" => PackingError::Garbage("zstd frame").into(),
+        "Restored data doesn't match checksum" => PackingError::Checksum.into(),
+        _ => err,
     }
-    PackingError::Zstd(err).into()
 }
 
 #[cfg(test)]
@@ -327,7 +250,11 @@ pub(super) mod tests {
     }
 
     pub(in crate::source) fn zstd(text: &[u8]) -> Vec<u8> {
-        ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        // As the `zstd` program does.
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
     }
 
     /// The content, or `tar`, and then how it ended.
