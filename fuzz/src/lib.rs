@@ -97,7 +97,7 @@ pub fn filter(bytes: &[u8]) {
     let _ = filter::resource(text, projection);
     let _ = filter::code(text, projection);
     let _ = filter::time(text, Timestamp(0));
-    let _ = Filter::default().and_where(text);
+    let _ = Filter::default().and_where(text, projection);
     if let Ok(key) = text.parse::<Key>() {
         assert_eq!(key.to_string().parse(), Ok(key));
     }
@@ -124,8 +124,8 @@ pub fn unwrapped(bytes: &[u8]) {
 pub fn cel(bytes: &[u8]) {
     const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/pods?limit=5","verb":"list","user":{"username":"ann","groups":["ops","system:authenticated"]},"sourceIPs":["::1"],"objectRef":{"resource":"pods","namespace":"a","apiVersion":"v1"},"responseStatus":{"code":403},"requestObject":{"spec":{"replicas":3,"containers":[{"image":"x"},{"image":"y"}]}},"requestReceivedTimestamp":"2026-01-02T03:04:05.000001Z","stageTimestamp":"2026-01-02T03:04:05.000002Z","annotations":{"authorization.k8s.io/decision":"forbid"}}"#;
     let Ok(text) = str::from_utf8(bytes) else { return };
-    let Ok(filter) = Filter::default().and_where(text) else { return };
-    let (projection, mut found) = (Projection::default(), Vec::new());
+    let (mut projection, mut found) = (Projection::default(), Vec::new());
+    let Ok(filter) = Filter::default().and_where(text, &mut projection) else { return };
     let head = Reader::new(&projection).read(EVENT.as_bytes(), &mut found).expect("an event");
     filter.matches(&Record::new("log", EVENT.as_bytes(), head, &projection, &found));
 }

@@ -92,7 +92,7 @@ impl FilterArgs {
         }
         watches.into_iter().for_each(|it| filter.watch(it));
         for text in &self.expressions {
-            filter = filter.and_where(text)?;
+            filter = filter.and_where(text, projection)?;
         }
         Ok(filter)
     }

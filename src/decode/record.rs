@@ -121,6 +121,13 @@ impl<'a> Record<'a> {
         self.line.get(start..).map(|it| (it, raw.len() - 2)).filter(|(it, len)| *len <= it.len())
     }
 
+    /// Returns the value that a projected key leads to, or the first list on the way there, and how many
+    /// parts of the key lead to it. `null` is a value here.
+    pub fn found(&self, slot: Slot) -> (Option<Json<'a>>, usize) {
+        let Found { raw, depth, .. } = self.found[slot.0];
+        (raw.map(Json::new), depth)
+    }
+
     /// Returns everything that a projected key leads to.
     pub fn values(&self, slot: Slot) -> Values<'a> {
         let Found { raw: Some(raw), depth, .. } = self.found[slot.0] else { return Values::None };

@@ -84,6 +84,12 @@ pub const KNOWN_KEYS: &[&str] = &[
 const MAPS: [&str; 6] = ["annotations", "labels", "extra", "data", "matchLabels", "nodeSelector"];
 
 impl Key {
+    /// Returns the key of a path of names; `None` for an empty path.
+    pub fn from_names(names: &[&str]) -> Option<Key> {
+        let parts: Vec<Part> = names.iter().map(|name| Part::Name((*name).into())).collect();
+        (!parts.is_empty()).then_some(Key { parts })
+    }
+
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }

@@ -20,7 +20,7 @@ pub use watch::{Notice, Noticed, Watch};
 pub use window::{Window, time};
 
 use self::cel::Expression;
-use crate::decode::Record;
+use crate::decode::{Projection, Record};
 
 /// A window of time, conditions and expressions; all must hold.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +47,12 @@ impl Filter {
     ///
     /// # Errors
     /// If it is none, or cannot be true or false.
-    pub fn and_where(mut self, text: &str) -> Result<Filter, FilterError> {
-        self.expressions.push(Expression::parse(text)?);
+    pub fn and_where(
+        mut self,
+        text: &str,
+        projection: &mut Projection,
+    ) -> Result<Filter, FilterError> {
+        self.expressions.push(Expression::parse(text, projection)?);
         Ok(self)
     }
 

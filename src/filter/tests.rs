@@ -248,7 +248,7 @@ fn a_service_account_by_namespace_and_name() {
 
 #[track_caller]
 fn check_where(text: &str, expected: bool) {
-    assert_eq!(holds(|_| Filter::default().and_where(text), EVENT), Ok(expected), "{text}");
+    assert_eq!(holds(|it| Filter::default().and_where(text, it), EVENT), Ok(expected), "{text}");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn cel() {
 fn cel_is_bounded() {
     let nested = |open: &str, n: usize, inner: &str, close: &str| {
         let text = format!("{}{inner}{}", open.repeat(n), close.repeat(n));
-        holds(|_| Filter::default().and_where(&text), EVENT)
+        holds(|it| Filter::default().and_where(&text, it), EVENT)
     };
     for n in [1, 12, 20, 24, 60, 199] {
         let _ = nested("(", n, "event.verb", ") == 'x'");
@@ -317,7 +317,7 @@ fn cel_reads_odd_bodies() {
             ("event.verb == 'get'", false),
         ] {
             assert_eq!(
-                holds(|_| Filter::default().and_where(text), &line),
+                holds(|it| Filter::default().and_where(text, it), &line),
                 Ok(expected),
                 "{text} {body}"
             );
@@ -327,7 +327,7 @@ fn cel_reads_odd_bodies() {
 
 #[test]
 fn cel_errors() {
-    let cel = |text: &str| holds(|_| Filter::default().and_where(text), EVENT);
+    let cel = |text: &str| holds(|it| Filter::default().and_where(text, it), EVENT);
     refused(cel("event.verb"), "this gives a string, not true or false\n  event.verb\n  ^");
     refused(cel("event.verb == get"), "there is no `get`\n  event.verb == get\n                ^");
     refused(cel("verb == 'get'"), "there is no `verb`\n  verb == 'get'\n  ^");
@@ -356,7 +356,7 @@ fn errors_point_at_the_place() {
     refused(filter("verb in (get"), "`,` or `)` is expected here\n  verb in (get\n              ^");
     refused(filter("verb=\"a"), "this quote is never closed\n  verb=\"a\n       ^");
     refused(filter("verb=~("), "not a regular expression: unclosed group\n  verb=~(\n        ^");
-    let cel = |text: &str| holds(|_| Filter::default().and_where(text), EVENT);
+    let cel = |text: &str| holds(|it| Filter::default().and_where(text, it), EVENT);
     assert!(cel("event.verb ==").is_err() && cel("verb == 'x'").is_err() && cel("1 + 1").is_err());
     assert!(cel(&"(".repeat(3000)).is_err() && cel(&"!".repeat(3000)).is_err());
 }
@@ -532,7 +532,7 @@ proptest! {
             let _ = time(&text, Timestamp(0));
             let _ = resource(&text, &mut Projection::default());
             let _ = code(&text, &mut Projection::default());
-            let _ = Filter::default().and_where(&text);
+            let _ = Filter::default().and_where(&text, &mut Projection::default());
         }
     }
 }

@@ -3,15 +3,19 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 mod check;
+mod plan;
+#[cfg(test)]
+mod tests;
 
 use cel::{
     Context, Env, Program, Value,
     objects::{Key, Map},
 };
 
+use self::plan::{Plan, Truth};
 use super::FilterError;
 use crate::{
-    decode::Record,
+    decode::{Projection, Record},
     event::{Json, Kind},
 };
 
@@ -21,6 +25,7 @@ pub(super) struct Expression {
     program: Arc<Program>,
     /// The functions of the language, built once.
     env: Arc<Env>,
+    plan: Plan,
 }
 
 impl fmt::Debug for Expression {
@@ -41,7 +46,11 @@ const PARSER_STACK: usize = 128 << 20;
 const SAMPLE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{"username":"a","uid":"a","groups":["a"],"extra":{}},"impersonatedUser":{"username":"a","uid":"a","groups":["a"],"extra":{}},"sourceIPs":["10.0.0.1"],"userAgent":"a","objectRef":{"resource":"pods","namespace":"a","name":"a","uid":"a","apiGroup":"a","apiVersion":"v1","resourceVersion":"1","subresource":"exec"},"responseStatus":{"metadata":{},"status":"a","message":"a","reason":"a","details":{},"code":200},"requestObject":{},"responseObject":{},"requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z","stageTimestamp":"2026-01-02T03:04:05.000000Z","annotations":{}}"#;
 
 impl Expression {
-    pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
+    /// Compiles an expression, and asks `projection` for the values that it reads.
+    pub(super) fn parse(
+        text: &str,
+        projection: &mut Projection,
+    ) -> Result<Expression, FilterError> {
         let is_sign = |it: &u8| b"([{!-+*/%<>=&|?.".contains(it);
         if text.len() > MAX_LEN
             || text.bytes().filter(is_sign).count() > MAX_SIGNS
@@ -54,14 +63,14 @@ impl Expression {
         std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(PARSER_STACK)
-                .spawn_scoped(scope, || Expression::compile(text))
+                .spawn_scoped(scope, || Expression::compile(text, projection))
                 .ok()
                 .and_then(|it| it.join().ok())
                 .unwrap_or_else(|| Err(FilterError::new(text, 0, "this expression is too much")))
         })
     }
 
-    fn compile(text: &str) -> Result<Expression, FilterError> {
+    fn compile(text: &str, projection: &mut Projection) -> Result<Expression, FilterError> {
         let program = Program::compile(text).map_err(|errors| {
             let first = errors.errors.first();
             let at = first.map_or(0, |it| place(text, it.pos));
@@ -72,7 +81,9 @@ impl Expression {
                 .hint("for example: event.verb == \"delete\" && event.responseStatus.code < 300")
         })?;
         check::check(text, &program)?;
-        let expression = Expression { program: Arc::new(program), env: Arc::new(Env::stdlib()) };
+        let plan = Plan::new(&program.expression().expr, projection);
+        let expression =
+            Expression { program: Arc::new(program), env: Arc::new(Env::stdlib()), plan };
         let sample = serde_json::from_str(SAMPLE).expect("the sample is JSON");
         match expression.evaluate(value(sample)) {
             Some(Value::Bool(_)) | None => Ok(expression),
@@ -83,10 +94,20 @@ impl Expression {
         }
     }
 
-    /// Whether it is true of an event. An expression that asks for what an event does not have is not.
+    /// Returns whether the expression is true of an event. It is not if it asks for what the event does
+    /// not have.
     pub(super) fn holds(&self, record: &Record<'_>) -> bool {
-        let event = serde_json::from_slice(record.line())
-            .map_or_else(|_| lenient(Json::new(record.line()), 0), value);
+        match self.plan.test(record) {
+            Truth::True => true,
+            Truth::False | Truth::Error => false,
+            Truth::Open => self.interpret(record),
+        }
+    }
+
+    /// Returns the same by the interpreter.
+    fn interpret(&self, record: &Record<'_>) -> bool {
+        let event = self.plan.event(record);
+        let event = event.unwrap_or_else(|| json_value(Json::new(record.line())));
         matches!(self.evaluate(event), Some(Value::Bool(true)))
     }
 
@@ -117,6 +138,11 @@ fn place(text: &str, (line, column): (isize, isize)) -> usize {
         text.split_inclusive('\n').take((line.max(1) - 1) as usize).map(str::len).sum();
     let rest = &text[before.min(text.len())..];
     before + rest.char_indices().nth(column.max(0) as usize).map_or(rest.len(), |(at, _)| at)
+}
+
+/// Returns a JSON value for the interpreter. What serde_json refuses is read leniently.
+fn json_value(json: Json<'_>) -> Value {
+    serde_json::from_slice(json.bytes()).map_or_else(|_| lenient(json, 0), value)
 }
 
 /// Integers become `int`, so that they compare with the numbers a person writes.
