@@ -28,7 +28,11 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 fn zstd(text: &[u8]) -> Vec<u8> {
-    zstd::encode_all(text, 1).expect("memory can be written")
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("an encoder");
+    // As the `zstd` program does.
+    encoder.include_checksum(true).expect("a parameter");
+    encoder.write_all(text).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
 }
 
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
