@@ -103,11 +103,20 @@ pub fn filter(bytes: &[u8]) {
     }
 }
 
-/// Request URIs: path, parameters and what they are requests for.
+/// Request URIs: path, parameters and what they are requests for; a canonical path stays as it is, and
+/// nothing in it leads elsewhere.
 pub fn request_uri(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let (_, query) = uri::split(text);
     uri::parameters(query).for_each(drop);
+    let path = uri::canonical_path(text);
+    assert!(path.starts_with('/') && !path.contains("//"), "{path}");
+    assert!(!path.split('/').any(|segment| matches!(segment, "." | "..")), "{path}");
+    // A question mark that was escaped is part of the path, and would begin a query when read again.
+    if !path.contains('?') {
+        assert_eq!(uri::canonical_path(&path), path);
+        assert_eq!(uri::decoded_path(&path), path);
+    }
     for verb in ["get", "list", "watch", "deletecollection"] {
         Target::of_request(verb, text);
     }

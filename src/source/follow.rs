@@ -254,6 +254,8 @@ impl Follow {
         let result = self.look(&mut observing);
         self.slowness = match news {
             News::Own => (self.slowness * 2).min(SLOWEST),
+            // A server that shows another file each time is not asked more often for it.
+            _ if self.is_behind && self.node.is_some() => (self.slowness * 2).min(SLOWEST),
             News::Nothing | News::Events => 1,
         };
         result
