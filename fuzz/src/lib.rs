@@ -6,7 +6,7 @@ use kubectl_audit::{
     event::{Attributes, Key, Target, Timestamp, User, uri},
     filter::{self, Filter, Window},
     policy::{
-        Evaluator, baseline,
+        Evaluator, baseline, embedded,
         lint::lint,
         load::{KubeVersion, load},
     },
@@ -145,6 +145,10 @@ pub fn policy(bytes: &[u8]) {
         let loaded = load(bytes, version);
         assert_eq!(loaded.policy.is_some(), loaded.errors.is_empty());
         lint(&loaded);
+        for (place, inside) in embedded::load(bytes, version).1 {
+            assert!(place.line > 0 && place.hint().contains("must be a file of its own"));
+            lint(&inside);
+        }
         let Some(policy) = &loaded.policy else { continue };
         baseline::check(policy);
         let user = User { username: "ann".into(), groups: vec!["ops".into()], ..User::default() };

@@ -148,7 +148,7 @@ impl Known {
                     rule: Some(n),
                     line: rule.line,
                     message,
-                    hint: "name who impersonates, or log what they do by resources",
+                    hint: "name who impersonates, or log what they do by resources".into(),
                 });
             }
         }

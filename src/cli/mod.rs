@@ -49,7 +49,9 @@ pub const NAME: &str = "audit";
   kubectl audit execs examples/audit.log
 
   # How auditing is set up here
-  kubectl audit doctor")]
+  kubectl audit doctor
+
+Recipes, each a question and its command: docs/guide/recipes.md of the project")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -21,10 +21,7 @@ use crate::{
     event::{Level, Stage},
     output::Format,
     pipeline::{self, Watcher},
-    policy::{
-        Evaluator, Policy, Stages,
-        load::{self, KubeVersion},
-    },
+    policy::{Evaluator, Policy, Stages, embedded, load::KubeVersion},
 };
 
 mod check;
@@ -152,7 +149,7 @@ fn policy(path: &Path, version: KubeVersion) -> Result<Policy, Error> {
 
 /// Reads what must be a policy.
 fn load(name: &str, bytes: &[u8], version: KubeVersion) -> Result<Policy, Error> {
-    let loaded = load::load(bytes, version);
+    let (loaded, _) = embedded::load(bytes, version);
     loaded.policy.ok_or_else(|| {
         let first = loaded.errors.into_iter().next();
         let (line, message, hint) =

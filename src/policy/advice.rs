@@ -2,10 +2,11 @@
 //! secrets and noise; and names that no request has.
 
 use super::{
-    AuditConfig, Evaluator, GroupResources, Policy, Rule,
+    AuditConfig, Evaluator, Policy,
     lint::{Finding, Severity},
+    never,
 };
-use crate::event::{Attributes, Level, ResourceRequest, Stage, Target, User, resources};
+use crate::event::{Attributes, Level, ResourceRequest, Stage, Target, User};
 
 /// A name that no policy has.
 const FRESH: &str = "\u{10FFFD}";
@@ -17,10 +18,7 @@ pub(super) fn advice(policy: &Policy, evaluator: &Evaluator) -> Vec<Finding> {
     findings.extend(ask.secrets());
     findings.extend(ask.noise());
     findings.extend(ask.catch_all());
-    for (n, rule) in policy.rules.iter().enumerate() {
-        findings.extend(unknown_resource(rule, n));
-        findings.extend(names_with_create(rule, n));
-    }
+    findings.extend(never::findings(policy));
     findings
 }
 
@@ -74,7 +72,7 @@ impl Ask<'_> {
         message: String,
         hint: &'static str,
     ) -> Finding {
-        Finding { id, severity, rule, line: self.line(rule), message, hint }
+        Finding { id, severity, rule, line: self.line(rule), message, hint: hint.into() }
     }
 
     /// Sessions into pods: by `create` over SPDY, by `get` over WebSocket since kubectl 1.30.
@@ -190,70 +188,6 @@ impl Ask<'_> {
             )
         })
     }
-}
-
-/// A resource that Kubernetes does not have in this group. Of groups that are not its own nothing is
-/// said: they may be anybody's.
-fn unknown_resource(rule: &Rule, n: usize) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for GroupResources { group, resources, .. } in &rule.resources {
-        if !resources::is_own_group(group) {
-            continue;
-        }
-        for item in resources {
-            let (resource, sub) = item.split_once('/').unwrap_or((item, "*"));
-            let is_known = resource == "*" || resources::has(group, resource);
-            if is_known && (sub == "*" || resources::is_subresource(sub)) {
-                continue;
-            }
-            found.push(Finding {
-                id: "never-matching-resource",
-                severity: Severity::Warning,
-                rule: Some(n),
-                line: rule.line,
-                message: unknown(group, item, resource, is_known),
-                hint: "`kubectl api-resources` lists the names and groups",
-            });
-        }
-    }
-    found
-}
-
-fn unknown(group: &str, item: &str, resource: &str, is_known: bool) -> String {
-    let place = if group.is_empty() { "the core group" } else { group };
-    let lower = resource.to_ascii_lowercase();
-    let plural = [lower.clone(), format!("{lower}s"), format!("{lower}es")];
-    let meant = plural.iter().find(|it| resources::has(group, it));
-    if is_known {
-        format!("`{item}` is nothing that can be asked for")
-    } else if let Some(meant) = meant {
-        format!("{place} has no `{resource}`; meant may be `{meant}`")
-    } else if let Some(other) = resources::own_group(&lower) {
-        let other = if other.is_empty() { "the core group" } else { other };
-        format!("{place} has no `{resource}`: it is in {other}")
-    } else {
-        format!("{place} has no `{resource}`")
-    }
-}
-
-/// A create has no name in its URL, and a collection has many.
-fn names_with_create(rule: &Rule, n: usize) -> Option<Finding> {
-    let verb = rule.verbs.iter().find(|it| matches!(it.as_str(), "create" | "deletecollection"))?;
-    let has_names = !rule.resources.is_empty()
-        && rule.resources.iter().all(|it| {
-            // A subresource is created below a name.
-            !it.resource_names.is_empty() && !it.resources.iter().any(|it| it.contains('/'))
-        });
-    has_names.then(|| Finding {
-        id: "names-with-create",
-        severity: Severity::Warning,
-        rule: Some(n),
-        line: rule.line,
-        message: format!(
-            "no `{verb}` has a name in its URL, so with resourceNames it never matches"
-        ),
-        hint: "a rule of its own, without resourceNames, for this verb",
-    })
 }
 
 #[cfg(test)]

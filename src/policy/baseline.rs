@@ -10,8 +10,55 @@ use crate::event::{Attributes, Level, ResourceRequest, Stage, Target, User};
 pub struct Baseline {
     pub id: &'static str,
     pub passed: bool,
-    /// What of it would not be logged for some verb.
+    /// What of it would not be logged for some verb, or not at the level asked for.
     pub missing: Vec<&'static str>,
+    /// Of these, what would be logged at a lower level.
+    pub below: Vec<Below>,
+}
+
+/// A resource that is logged, but below the level that a baseline asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Below {
+    pub resource: &'static str,
+    pub level: Level,
+    pub wanted: Level,
+}
+
+impl Baseline {
+    /// What is missing, and at which level the rest is logged.
+    pub fn message(&self) -> String {
+        let is_below = |it: &&&str| self.below.iter().any(|below| below.resource == **it);
+        let absent: Vec<&str> = self.missing.iter().filter(|it| !is_below(it)).copied().collect();
+        let mut parts = Vec::new();
+        if !absent.is_empty() {
+            parts.push(format!("not logged: {}", absent.join(", ")));
+        }
+        for (n, first) in self.below.iter().enumerate() {
+            let is_same = |it: &&Below| (it.level, it.wanted) == (first.level, first.wanted);
+            if self.below[..n].iter().any(|it| is_same(&it)) {
+                continue;
+            }
+            let names: Vec<&str> =
+                self.below.iter().filter(is_same).map(|it| it.resource).collect();
+            parts.push(format!(
+                "logged at {}, not at {}: {}",
+                first.level,
+                first.wanted,
+                names.join(", ")
+            ));
+        }
+        parts.join("; ")
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        let is_all_below = self.missing.len() == self.below.len();
+        if is_all_below {
+            "raise the level of these by a rule before the one that catches them"
+        } else {
+            "add rules for these"
+        }
+    }
 }
 
 /// `RESOURCE[/SUB][.GROUP]`, verbs, and the least level.
@@ -100,15 +147,24 @@ pub fn check(policy: &Policy) -> Vec<Baseline> {
     ];
     [("CIS-3.2.2", CIS), ("strict", STRICT)]
         .map(|(id, probes)| {
-            let is_missing =
-                |it: &&Probe| !users.iter().all(|user| is_logged(&evaluator, user, it));
-            let missing: Vec<_> = probes.iter().filter(is_missing).map(|it| it.0).collect();
-            Baseline { id, passed: missing.is_empty(), missing }
+            let (mut missing, mut below) = (Vec::new(), Vec::new());
+            for probe @ (resource, _, wanted) in probes {
+                let levels = users.iter().map(|user| level(&evaluator, user, probe));
+                let level = levels.min().unwrap_or(*wanted);
+                if level < *wanted {
+                    missing.push(*resource);
+                    if level > Level::None {
+                        below.push(Below { resource, level, wanted: *wanted });
+                    }
+                }
+            }
+            Baseline { id, passed: missing.is_empty(), missing, below }
         })
         .to_vec()
 }
 
-fn is_logged(evaluator: &Evaluator, user: &User<'_>, (what, verbs, least): &Probe) -> bool {
+/// The lowest level at which one of the verbs is logged.
+fn level(evaluator: &Evaluator, user: &User<'_>, (what, verbs, _): &Probe) -> Level {
     let (resource, group) = what.split_once('.').unwrap_or((what, ""));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let target = Target::Resource(ResourceRequest {
@@ -119,10 +175,11 @@ fn is_logged(evaluator: &Evaluator, user: &User<'_>, (what, verbs, least): &Prob
         subresource: subresource.into(),
         name: "\u{10FFFD}".into(),
     });
-    verbs.iter().all(|verb| {
+    let levels = verbs.iter().map(|verb| {
         let config = evaluator.evaluate(&Attributes { user, verb, target: target.clone() });
-        config.level >= *least && config.logs(Stage::ResponseComplete)
-    })
+        if config.logs(Stage::ResponseComplete) { config.level } else { Level::None }
+    });
+    levels.min().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -144,6 +201,18 @@ mod tests {
         check_file("p04-docs-example.yaml", &[]);
         check_file("p05-openshift-style.yaml", &[]);
     }
+    #[test]
+    fn logged_at_a_lower_level() {
+        let found = check(&policy("policies/p01-metadata-all.yaml"));
+        assert_eq!(found[1].missing.len(), 4);
+        assert_eq!(
+            found[1].message(),
+            "logged at Metadata, not at Request: roles.rbac.authorization.k8s.io, \
+             rolebindings.rbac.authorization.k8s.io, clusterroles.rbac.authorization.k8s.io, \
+             clusterrolebindings.rbac.authorization.k8s.io"
+        );
+    }
+
     #[test]
     fn lacking() {
         let doors = [

@@ -1,9 +1,11 @@
 //! What a person should know of a policy that the server accepts.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
-    Evaluator, GroupResources, Rule, advice,
+    Evaluator, GroupResources, Policy, Rule, advice,
     load::{Loaded, Oddity},
 };
 use crate::event::{Attributes, ResourceRequest, Stage, Target, User};
@@ -17,7 +19,7 @@ pub struct Finding {
     pub rule: Option<usize>,
     pub line: usize,
     pub message: String,
-    pub hint: &'static str,
+    pub hint: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,7 +53,7 @@ pub fn lint(loaded: &Loaded) -> Vec<Finding> {
             rule: None,
             line,
             message: "the server reads the first document only: this one has no effect".to_owned(),
-            hint: "put all rules in one document",
+            hint: "put all rules in one document".into(),
         });
     }
     let mut budget = MAX_PROBES;
@@ -62,13 +64,10 @@ pub fn lint(loaded: &Loaded) -> Vec<Finding> {
                 severity: Severity::Warning,
                 rule: Some(n),
                 line: rule.line,
-                message: format!(
-                    "rule {n} decides no request: rules before it catch all that it matches"
-                ),
-                hint: "move it before the rule that catches its requests, or remove it",
+                message: format!("rule {n} never matches: rules before it catch all its requests"),
+                hint: "move it before the rule that catches its requests, or remove it".into(),
             });
         }
-        findings.extend(verb(rule, n));
     }
     if policy.omit_stages.contains(Stage::ResponseComplete) {
         findings.push(Finding {
@@ -78,7 +77,7 @@ pub fn lint(loaded: &Loaded) -> Vec<Finding> {
             line: 1,
             message: "omitStages holds ResponseComplete: the outcome of requests is not recorded"
                 .to_owned(),
-            hint: "omit RequestReceived instead",
+            hint: "omit RequestReceived instead".into(),
         });
     }
     findings.extend(advice::advice(policy, &evaluator));
@@ -88,35 +87,36 @@ pub fn lint(loaded: &Loaded) -> Vec<Finding> {
 
 fn oddity(it: &Oddity) -> Finding {
     let (id, what) = if it.is_repeated {
-        ("duplicate-field", "is there twice: the server takes the last and passes over the others")
+        ("duplicate-field", "is there twice: the server takes the last and ignores the others")
     } else {
-        ("unknown-field", "is no field: the server passes over it, so that the rule matches more")
+        ("unknown-field", "is not a field: the server ignores it, so that the rule matches more")
     };
-    let meant = it.meant.map(|it| format!("; meant may be `{it}`")).unwrap_or_default();
+    let meant = it.meant.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
     Finding {
         id,
         severity: Severity::Error,
         rule: it.rule,
         line: it.line,
         message: format!("`{}` {what}{meant}", it.path),
-        hint: "correct or remove the field",
+        hint: "correct or remove the field".into(),
     }
 }
 
-/// Verbs that no request has.
-fn verb(rule: &Rule, n: usize) -> Option<Finding> {
-    let is_wrong = |it: &String| it == "*" || it.bytes().any(|it| it.is_ascii_uppercase());
-    let wrong = rule.verbs.iter().find(|it| is_wrong(it))?;
-    Some(Finding {
-        id: "never-matching-verb",
-        severity: Severity::Warning,
-        rule: Some(n),
-        line: rule.line,
-        message: format!(
-            "the verb `{wrong}` matches no request: verbs are lower case, and `*` is no wildcard"
-        ),
-        hint: "leave out `verbs` to match every verb",
-    })
+/// What only servers before some release refuse.
+pub fn by_version(policy: &Policy) -> Vec<Finding> {
+    let star = |rule: &Rule| rule.resources.iter().any(|it| it.group == "*");
+    let find = |(n, rule): (usize, &Rule)| {
+        star(rule).then(|| Finding {
+            id: "group-wildcard",
+            severity: Severity::Warning,
+            rule: Some(n),
+            line: rule.line,
+            message: "an API server before 1.36 refuses `group: \"*\"`, and does not start"
+                .to_owned(),
+            hint: "name the groups, or check with --kube-version 1.36 if no server is older".into(),
+        })
+    };
+    policy.rules.iter().enumerate().filter_map(find).collect()
 }
 
 /// Questions in all that one policy may cost.

@@ -51,7 +51,7 @@ pub struct Loaded {
 /// Why the server would not start with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadError {
-    /// The server's words.
+    /// The server's words; of a text that is no YAML, this program's own behind `yaml: `.
     pub message: String,
     pub line: usize,
     pub hint: Option<String>,
@@ -83,11 +83,25 @@ pub fn load(bytes: &[u8], version: KubeVersion) -> Loaded {
         loaded.errors.push(err);
         return loaded;
     }
+    let mut loaded = load_node(&root, version);
+    if loaded.policy.is_some() {
+        loaded.ignored_from = second_document(bytes);
+    }
+    loaded
+}
+
+/// Reads a policy that is already parsed, such as one inside another document.
+pub(super) fn load_node(root: &Node, version: KubeVersion) -> Loaded {
+    let mut loaded = Loaded::default();
+    if let Err(err) = check_type(root) {
+        loaded.errors.push(err);
+        return loaded;
+    }
     let mut decoder = Decoder { error: None, oddities: Vec::new(), rule: None };
-    let (policy, places) = decoder.policy(&root);
+    let (policy, places) = decoder.policy(root);
     loaded.oddities = decoder.oddities;
-    if let Some((message, line)) = decoder.error {
-        let hint = hint_for(&message);
+    if let Some((message, line, hint)) = decoder.error {
+        let hint = hint.or_else(|| hint_for(&message));
         loaded.errors.push(LoadError {
             message: format!("failed decoding: {message}"),
             line,
@@ -106,7 +120,6 @@ pub fn load(bytes: &[u8], version: KubeVersion) -> Loaded {
         });
     }
     if loaded.errors.is_empty() {
-        loaded.ignored_from = second_document(bytes);
         loaded.policy = Some(policy);
     }
     loaded
@@ -270,40 +283,15 @@ fn check_type(root: &Node) -> Result<(), LoadError> {
             let message = format!(
                 "failed decoding: no kind \"{known}\" is registered for version \"{shown}\" in scheme \"pkg/audit/scheme.go:30\""
             );
-            let (line, hint) = wrapped_policy(root).unwrap_or((
-                line,
-                "write `apiVersion: audit.k8s.io/v1` and `kind: Policy`".to_owned(),
-            ));
-            fail(message, line, Some(&hint))
+            fail(message, line, Some("write `apiVersion: audit.k8s.io/v1` and `kind: Policy`"))
         }
     }
 }
 
-/// A policy inside of a List or a ConfigMap: where, and what to do.
-fn wrapped_policy(root: &Node) -> Option<(usize, String)> {
-    if let Some(Value::List(items)) = root.get("items").map(|it| &it.value) {
-        let item = items.iter().find(|it| it.get("kind").and_then(Node::text) == Some("Policy"))?;
-        return Some((
-            item.line,
-            format!("the policy in the list, on line {}, must be the file", item.line),
-        ));
-    }
-    let data = root.get("data")?;
-    let (key, value) = data.fields().into_iter().find(|(_, value)| {
-        value.text().is_some_and(|it| it.contains("audit.k8s.io/") && it.contains("Policy"))
-    })?;
-    let hint = format!(
-        "the text of `{}` in this {}, on line {}, must be a file of its own",
-        key.key(),
-        root.get("kind").and_then(Node::text).unwrap_or("object"),
-        value.line
-    );
-    Some((key.line, hint))
-}
-
 /// Go's JSON decoding: goes on after a value of a wrong type, and tells the first.
 struct Decoder {
-    error: Option<(String, usize)>,
+    /// The message, its line, and a hint that knows the value.
+    error: Option<(String, usize, Option<String>)>,
     oddities: Vec<Oddity>,
     rule: Option<usize>,
 }
@@ -346,7 +334,28 @@ impl Decoder {
             "json: cannot unmarshal {} into Go struct field {field} of type {go_type}",
             node.value.go_name()
         );
-        self.error.get_or_insert((message, node.line));
+        self.error.get_or_insert((message, node.line, None));
+    }
+
+    /// The same where a list is asked for: a single value is most often its only element.
+    fn wrong_list(&mut self, node: &Node, field: &str, go_type: &str) {
+        let is_first = self.error.is_none();
+        self.wrong(node, field, go_type);
+        let name = field.rsplit('.').next().unwrap_or(field);
+        let Some((.., hint)) = self.error.as_mut().filter(|_| is_first) else { return };
+        *hint = match (&node.value, go_type) {
+            (Value::Text(it), "[]v1.GroupResources") => {
+                Some(format!("write `{name}: [{{group: \"\", resources: [{}]}}]`", flow(it)))
+            }
+            (Value::Text(it), "[]string" | "[]v1.Stage") => {
+                Some(format!("write `{name}: [{}]`", flow(it)))
+            }
+            (Value::Number(it), "[]string") => Some(format!("write `{name}: [\"{it}\"]`")),
+            (Value::Map(_), "[]v1.GroupResources") => {
+                Some(format!("{name} is a list: begin each element with `- `"))
+            }
+            _ => None,
+        };
     }
 
     /// Notes which fields the server does not know, or found twice.
@@ -513,7 +522,7 @@ impl Decoder {
         match &node.value {
             Value::List(items) => return items.clone(),
             Value::Null => {}
-            _ => self.wrong(node, field, go_type),
+            _ => self.wrong_list(node, field, go_type),
         }
         Rc::default()
     }
@@ -540,6 +549,15 @@ impl Decoder {
         }
         None
     }
+}
+
+/// A text as an element of a list in brackets, in quotes where it needs them.
+fn flow(text: &str) -> String {
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'/' | b'.' | b'_'));
+    if is_plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
 }
 
 fn stages(names: &[(String, usize)]) -> Stages {

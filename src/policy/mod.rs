@@ -10,9 +10,11 @@ use crate::event::{Attributes, Level, ResourceRequest, Stage, Target, User};
 mod advice;
 pub mod apply;
 pub mod baseline;
+pub mod embedded;
 pub mod lint;
 pub mod load;
 mod names;
+mod never;
 #[cfg(test)]
 pub mod recorded;
 #[cfg(test)]

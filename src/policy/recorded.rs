@@ -140,7 +140,7 @@ fn every_recorded_verdict_of_the_loader() {
 /// Whether the text is refused, with this in the first message or its hint.
 #[track_caller]
 fn refused(text: &[u8], what: &str) {
-    let loaded = load::load(text, KubeVersion::default());
+    let (loaded, _) = super::embedded::load(text, KubeVersion::default());
     let first = loaded.errors.first().unwrap();
     let shown =
         format!("{}:{} {}", first.line, first.message, first.hint.as_deref().unwrap_or_default());
@@ -159,7 +159,7 @@ fn odd_files() {
     refused(b"{apiVersion: audit.k8s.io/v1}", "read as JSON");
     let list =
         "apiVersion: v1\nkind: List\nitems:\n- apiVersion: audit.k8s.io/v1\n  kind: Policy\n";
-    refused(list.as_bytes(), "in the list, on line 4");
+    refused(list.as_bytes(), "in `items[0]` of this List, on line 4, must be a file of its own");
     let map = format!(
         "apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: |\n    {}",
         HEAD.replace('\n', "\n    ")

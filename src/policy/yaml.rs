@@ -126,6 +126,23 @@ pub fn read(bytes: &[u8]) -> Result<Option<Node>, YamlError> {
     Ok(Some(root))
 }
 
+/// Reads every document, as far as the text is YAML.
+pub fn read_all(bytes: &[u8]) -> Vec<Node> {
+    let Ok(text) = decode(bytes) else { return Vec::new() };
+    let mut documents = Vec::new();
+    let mut builder = Builder::default();
+    let mut parser = Parser::new_from_str(&text);
+    while let Some(Ok((event, span))) = parser.next_event() {
+        if matches!(event, Event::DocumentEnd) {
+            let whole = std::mem::take(&mut builder);
+            documents.extend(whole.root.filter(|it| !is_explosive(it)));
+        } else if builder.event(event, span.start.line().max(1)).is_err() {
+            break;
+        }
+    }
+    documents
+}
+
 fn error(line: usize, message: &str) -> YamlError {
     YamlError { line, message: message.to_owned() }
 }

@@ -51,15 +51,26 @@ fn examples() {
     }
 }
 
+/// Users and words in the sources that look like IDs.
+const NAMES: [&str; 3] = ["kubernetes-admin", "kube-apiserver-kubelet-client", "port-forward"];
+
 #[test]
 fn every_id_is_there() {
     let documented: Vec<&str> = sections().into_iter().map(|it| it.0).collect();
-    let places = ["src/policy/lint.rs", "src/policy/advice.rs", "src/analysis/policy_subjects.rs"];
+    let places = [
+        "src/policy/lint.rs",
+        "src/policy/never.rs",
+        "src/policy/advice.rs",
+        "src/analysis/policy_subjects.rs",
+    ];
     let word = regex::Regex::new(r#""([a-z]+(?:-[a-z]+)+)""#).unwrap();
     let mut n = 0;
     for place in places {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(place)).unwrap();
         for id in word.captures_iter(&text).map(|it| it.get(1).unwrap().as_str()) {
+            if NAMES.contains(&id) {
+                continue;
+            }
             assert!(documented.contains(&id), "{id} is missing in docs/guide/findings.md");
             n += 1;
         }

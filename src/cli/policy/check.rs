@@ -7,16 +7,19 @@ use serde::Serialize;
 use super::super::{
     Error, Exit,
     args::{OutputArgs, Sources, cores, summary},
+    exit,
 };
 use crate::{
     analysis::policy_subjects::{Known, PolicySubjects},
     decode::Projection,
     filter::Filter,
+    output::Format,
     pipeline::{self, Folded, Reading},
     policy::{
         baseline::{self, Baseline},
+        embedded::{self, Place},
         lint::{self, Finding, Severity},
-        load::{self, KubeVersion, Loaded},
+        load::{KubeVersion, Loaded},
     },
     report::{Cell, Column, Report, Table},
 };
@@ -39,9 +42,12 @@ pub struct Args {
     /// Policies; `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// The release whose API server is meant
-    #[arg(long, value_name = "1.N", default_value = "1.36")]
-    kube_version: KubeVersion,
+    /// The release whose API server is meant [default: 1.36, and what older servers refuse is a warning]
+    #[arg(long, value_name = "1.N")]
+    kube_version: Option<KubeVersion>,
+    /// Print at most N findings; 0 prints all
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    limit: usize,
     /// An audit log, or a folder of them, to look for the users and groups of the rules in; repeatable
     ///
     /// A policy looks at who authenticated. Who is only ever impersonated in the log makes a rule that
@@ -55,11 +61,19 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct PolicyCheck {
     files: Vec<Checked>,
+    /// Of rows in tables; 0 for all.
+    #[serde(skip)]
+    limit: usize,
+    /// Whether a hint stands below its message, for people, and not beside it.
+    #[serde(skip)]
+    is_stacked: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct Checked {
     file: String,
+    /// Of a policy inside another document: where.
+    embedded: Option<Place>,
     accepted: bool,
     errors: Vec<Refusal>,
     findings: Vec<Finding>,
@@ -75,10 +89,11 @@ struct Refusal {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
+    let version = args.kube_version.unwrap_or_default();
     let mut loaded = Vec::new();
     for path in &args.files {
-        let file = path.display().to_string();
-        loaded.push((file, load::load(&super::read(path)?, args.kube_version)));
+        let bytes = super::read(path)?;
+        loaded.extend(load(&path.display().to_string(), &bytes, version));
     }
     let (known, read) = if args.logs.is_empty() {
         (Known::default(), None)
@@ -87,15 +102,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
         (report, Some((input, exit)))
     };
     let files: Vec<Checked> =
-        loaded.into_iter().map(|(file, loaded)| check(file, loaded, &known)).collect();
+        loaded.into_iter().map(|it| check(it, &known, args.kube_version.is_none())).collect();
     let has_found = files.iter().any(|it| {
         !it.accepted
             || it.findings.iter().any(is_serious)
             || it.baseline.iter().any(|it| !it.passed)
     });
-    let report = PolicyCheck { files };
+    let report =
+        PolicyCheck { files, limit: args.limit, is_stacked: args.output.output == Format::Table };
     let input = read.as_ref().map(|(input, _)| input);
     args.output.write(&report, input, out)?;
+    let hidden = report.rows().len().saturating_sub(args.limit);
+    if args.limit > 0 && hidden > 0 {
+        exit::note(&format!("{hidden} more: --limit 0 prints all"));
+    }
     if let Some(input) = input {
         summary(input, &args.output, out)?;
     }
@@ -106,10 +126,29 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     }
 }
 
+/// A policy, the name of its file, and its place where that is not the file.
+struct Read {
+    file: String,
+    embedded: Option<Place>,
+    loaded: Loaded,
+}
+
+/// Reads a file, and the policies inside where it is none itself.
+fn load(file: &str, bytes: &[u8], version: KubeVersion) -> Vec<Read> {
+    let (loaded, inside) = embedded::load(bytes, version);
+    let own = Read { file: file.to_owned(), embedded: None, loaded };
+    let inside = inside.into_iter().map(|(place, loaded)| Read {
+        file: file.to_owned(),
+        embedded: Some(place),
+        loaded,
+    });
+    std::iter::once(own).chain(inside).collect()
+}
+
 /// What the logs tell of the users and groups in the policies.
-fn known(args: &Args, loaded: &[(String, Loaded)]) -> Result<(Folded<Known>, Exit), Error> {
+fn known(args: &Args, loaded: &[Read]) -> Result<(Folded<Known>, Exit), Error> {
     let mut projection = Projection::default();
-    let policies = loaded.iter().filter_map(|(_, it)| it.policy.as_ref());
+    let policies = loaded.iter().filter_map(|it| it.loaded.policy.as_ref());
     let subjects = PolicySubjects::new(policies, &mut projection);
     let sources = Sources::of(&args.logs)?;
     let mut reading = Reading { threads: cores(), ..Reading::default() };
@@ -126,9 +165,14 @@ fn is_serious(finding: &Finding) -> bool {
     finding.severity != Severity::Info
 }
 
-fn check(file: String, loaded: Loaded, known: &Known) -> Checked {
+/// `is_any_version`: nobody said how old the servers are.
+fn check(read: Read, known: &Known, is_any_version: bool) -> Checked {
+    let Read { file, embedded, loaded } = read;
     let mut findings = lint::lint(&loaded);
     findings.extend(loaded.policy.iter().flat_map(|it| known.findings(it)));
+    if is_any_version {
+        findings.extend(loaded.policy.iter().flat_map(lint::by_version));
+    }
     findings.sort_by_key(|it| it.line);
     let baseline = loaded.policy.as_ref().map(baseline::check).unwrap_or_default();
     let errors: Vec<Refusal> = loaded
@@ -136,7 +180,7 @@ fn check(file: String, loaded: Loaded, known: &Known) -> Checked {
         .into_iter()
         .map(|it| Refusal { message: it.message, line: it.line, hint: it.hint })
         .collect();
-    Checked { file, accepted: errors.is_empty(), errors, findings, baseline }
+    Checked { file, embedded, accepted: errors.is_empty(), errors, findings, baseline }
 }
 
 impl Report for PolicyCheck {
@@ -149,50 +193,96 @@ impl Report for PolicyCheck {
     }
 
     fn tables(&self) -> Vec<Table> {
-        let columns = vec![
+        let mut columns = vec![
             Column::text("FILE"),
             Column::number("LINE"),
             Column::text("SEVERITY"),
             Column::text("ID"),
-            Column::text("MESSAGE").shrinking(),
-            Column::text("HINT").wide(),
+            Column::text("MESSAGE"),
+            Column::text("HINT"),
         ];
         let mut rows = Vec::new();
-        for it in &self.files {
-            let mut row = |line: usize, severity: &str, id: &str, message: String, hint: &str| {
-                let line = if line == 0 { Cell::None } else { Cell::Number(line as u64) };
-                let texts = [severity, id, &message, hint].map(Cell::from);
-                let [severity, id, message, hint] = texts;
-                rows.push(vec![Cell::from(it.file.as_str()), line, severity, id, message, hint]);
-            };
-            for err in &it.errors {
-                row(
-                    err.line,
-                    "error",
-                    "refused",
-                    err.message.clone(),
-                    err.hint.as_deref().unwrap_or_default(),
-                );
+        for row in self.shown() {
+            let [severity, id] = [row.severity, row.id].map(Cell::from);
+            let (file, message) = (Cell::from(row.file), Cell::from(row.message));
+            let mut cells = vec![file, row.line, severity, id, message];
+            if !self.is_stacked {
+                cells.push(Cell::from(row.hint));
+                rows.push(cells);
+                continue;
             }
-            for found in &it.findings {
-                row(
-                    found.line,
-                    found.severity.as_str(),
-                    found.id,
-                    found.message.clone(),
-                    found.hint,
-                );
-            }
-            for base in it.baseline.iter().filter(|it| !it.passed) {
-                row(
-                    0,
-                    "warning",
-                    base.id,
-                    format!("not logged: {}", base.missing.join(", ")),
-                    "add rules for these",
-                );
+            rows.push(cells);
+            if !row.hint.is_empty() {
+                let mut below = vec![Cell::Text(String::new()); 4];
+                below.push(Cell::from(format!("hint: {}", row.hint)));
+                rows.push(below);
             }
         }
+        if self.is_stacked {
+            columns.pop();
+        }
         vec![Table { columns, rows }]
+    }
+
+    /// The hint below its message; long ones go on in the next line of the terminal.
+    fn narrow_tables(&self) -> Option<Vec<Table>> {
+        let columns =
+            vec![Column::number("LINE"), Column::text("SEVERITY"), Column::text("MESSAGE")];
+        let is_one = self.files.len() == 1;
+        let mut rows = Vec::new();
+        for row in self.shown() {
+            let file = if is_one { String::new() } else { format!("{}: ", row.file) };
+            let message = format!("{file}{} ({})", row.message, row.id);
+            rows.push(vec![row.line, Cell::from(row.severity), Cell::from(message)]);
+            if !row.hint.is_empty() {
+                let blank = || Cell::Text(String::new());
+                rows.push(vec![blank(), blank(), Cell::from(format!("hint: {}", row.hint))]);
+            }
+        }
+        Some(vec![Table { columns, rows }])
+    }
+}
+
+/// A finding, or why the server does not start.
+struct Row {
+    file: String,
+    line: Cell,
+    severity: &'static str,
+    id: &'static str,
+    message: String,
+    hint: String,
+}
+
+impl PolicyCheck {
+    /// As many rows as were asked for.
+    fn shown(&self) -> impl Iterator<Item = Row> {
+        let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        self.rows().into_iter().take(limit)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for it in &self.files {
+            let file = match &it.embedded {
+                Some(place) => format!("{}:{}", it.file, place.field),
+                None => it.file.clone(),
+            };
+            let mut add = |line: usize, severity, id, message: String, hint: String| {
+                let line = if line == 0 { Cell::None } else { Cell::Number(line as u64) };
+                rows.push(Row { file: file.clone(), line, severity, id, message, hint });
+            };
+            for err in &it.errors {
+                let hint = err.hint.clone().unwrap_or_default();
+                add(err.line, "error", "refused", err.message.clone(), hint);
+            }
+            for found in &it.findings {
+                let (message, hint) = (found.message.clone(), found.hint.to_string());
+                add(found.line, found.severity.as_str(), found.id, message, hint);
+            }
+            for base in it.baseline.iter().filter(|it| !it.passed) {
+                add(0, "warning", base.id, base.message(), base.hint().to_owned());
+            }
+        }
+        rows
     }
 }

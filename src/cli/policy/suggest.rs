@@ -242,7 +242,7 @@ impl PolicySuggestion {
         for it in &self.baselines {
             head.push(match it.passed {
                 true => format!("Baseline {}: all of it is logged.", it.id),
-                false => format!("Baseline {}: lacking: {}.", it.id, it.missing.join(", ")),
+                false => format!("Baseline {}: {}.", it.id, it.message()),
             });
         }
         if !self.steps.is_empty() {
