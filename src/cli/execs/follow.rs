@@ -11,7 +11,7 @@ use super::{
         Error, Exit,
         args::{FollowArgs, OutputArgs, SourceArgs, summary},
         exit,
-        filter_args::now,
+        filter_args::clock,
     },
     Shape,
     containers::Containers,
@@ -66,7 +66,7 @@ pub fn run(
     let mut watch = Watch {
         live: Live::new(sessions),
         containers: Containers::of(source),
-        now: now(),
+        now: clock(),
         screen: Screen::new(shape, output, snapshot, out),
         left: limit,
         result: Ok(()),
@@ -74,7 +74,7 @@ pub fn run(
     let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut watch);
     let Watch { live, mut screen, mut left, result, .. } = watch;
     result?;
-    screen.tell(limited(live.finish(now()), &mut left))?;
+    screen.tell(limited(live.finish(clock()), &mut left))?;
     screen.out.flush()?;
     let exit = sources.exit(&mut folded, output)?;
     summary(&folded.input, output, screen.out)?;
@@ -129,7 +129,7 @@ impl Watcher for Watch<'_> {
     }
 
     fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
-        self.now = now();
+        self.now = clock();
         let mut told = limited(self.live.drain(self.now), &mut self.left);
         if let Some(containers) = &mut self.containers {
             containers.renew();
