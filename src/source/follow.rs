@@ -40,6 +40,10 @@ const TAIL: usize = 1024;
 /// How much is given on at a time.
 const BATCH: u64 = 1 << 20;
 
+/// A file of this size is read whole rather than searched for the place to begin: that takes one
+/// request.
+const SMALL: u64 = 4 << 20;
+
 /// How often local files are looked at.
 const LOCAL: Duration = Duration::from_millis(200);
 
@@ -60,10 +64,9 @@ const SLOWEST: u32 = 4;
 pub(super) trait Folder: Send {
     /// The names in it; none if it is not there yet.
     fn names(&mut self) -> Result<Vec<String>, SourceError>;
-    /// The bytes of a range of a file, fewer where it ends; none if it is not there.
-    fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError>;
-    /// The size of a file; 0 if it is not there.
-    fn size(&mut self, name: &str) -> Result<u64, SourceError>;
+    /// The bytes of a range of a file, fewer where it ends, and the size of the file; nothing if it is
+    /// not there.
+    fn read(&mut self, name: &str, range: Range<u64>) -> Result<(Vec<u8>, u64), SourceError>;
     /// A file from an offset on, to the end that it has now. `None` if it is not there, or ends before.
     fn open(&mut self, name: &str, from: u64) -> Result<Option<Box<dyn Read + Send>>, SourceError>;
 }
@@ -149,6 +152,8 @@ pub struct Follow {
 struct Start {
     bytes: Vec<u8>,
     is_packed: bool,
+    /// Of the file as it is.
+    size: u64,
 }
 
 /// A sibling that is not done with.
@@ -402,7 +407,7 @@ impl Follow {
     /// Begins with the live file, after all that was written before it.
     fn begin(&mut self, sink: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<Next, SourceError> {
         let live = self.live.clone();
-        let start = self.start_of(&live)?.bytes;
+        let Start { bytes: start, size, .. } = self.start_of(&live)?;
         // While there is no file, listing again and again finds nothing that the file would not show.
         let is_time = self.node.is_none() || self.unlisted >= LIST_EVERY;
         if start.is_empty() && !self.wants_listing && !is_time {
@@ -431,10 +436,10 @@ impl Follow {
 
         let (mut at, mut tail) = (0, Vec::new());
         if !self.is_begun && !start.is_empty() {
-            let sought = self.seek(&start)?;
+            let sought = self.seek(&start, size)?;
             // Without a search nothing was read by name.
             if sought > 0 {
-                tail = self.folder.read(&live, sought.saturating_sub(TAIL as u64)..sought)?;
+                (tail, _) = self.folder.read(&live, sought.saturating_sub(TAIL as u64)..sought)?;
                 let is_still = self.start_of(&live)?.bytes.starts_with(&start);
                 at = if is_still { sought } else { 0 };
             }
@@ -553,9 +558,10 @@ impl Follow {
             return Ok(start.clone());
         }
         let is_closed = matches!(Rotated::of(name).age, Age::Dated(_));
-        let mut start = Start { bytes: self.folder.read(name, 0..START)?, is_packed: false };
+        let (bytes, size) = self.folder.read(name, 0..START)?;
+        let mut start = Start { bytes, is_packed: false, size };
         if start.bytes.starts_with(&[0x1f, 0x8b]) {
-            start = Start { bytes: Vec::new(), is_packed: true };
+            start = Start { bytes: Vec::new(), is_packed: true, size };
             let Some(raw) = self.folder.open(name, 0)? else { return Ok(start) };
             let Ok(Content::Text(text)) = unpack(raw) else { return Ok(start) };
             // It may be there in part only.
@@ -574,17 +580,17 @@ impl Follow {
     }
 
     /// Where in the live file to begin.
-    fn seek(&mut self, start: &[u8]) -> Result<u64, SourceError> {
+    fn seek(&mut self, start: &[u8], size: u64) -> Result<u64, SourceError> {
         let Some(since) = self.since.and_then(|it| it.checked_sub(SLACK).ok()) else {
             return Ok(0);
         };
         // Its first line tells already that all of it is wanted.
-        if stage_timestamp(start).is_some_and(|it| it >= since) {
+        let is_wanted = stage_timestamp(start).is_some_and(|it| it >= since);
+        if is_wanted || size <= SMALL {
             return Ok(0);
         }
         let live = self.live.clone();
-        let size = self.folder.size(&live)?;
-        let mut read = |range| self.folder.read(&live, range);
+        let mut read = |range| self.folder.read(&live, range).map(|(bytes, _)| bytes);
         lower_bound(&mut read, 0..size, since)
     }
 }
@@ -611,17 +617,13 @@ impl Folder for LocalFolder {
         Ok(entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect())
     }
 
-    fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+    fn read(&mut self, name: &str, range: Range<u64>) -> Result<(Vec<u8>, u64), SourceError> {
+        let Some(file) = self.open(name, range.start)? else { return Ok((Vec::new(), 0)) };
+        let path = self.0.join(name);
+        let failed = |err| SourceError::new(&path.display().to_string(), err);
         let mut bytes = Vec::new();
-        if let Some(file) = self.open(name, range.start)? {
-            let failed = |err| SourceError::new(&self.0.join(name).display().to_string(), err);
-            file.take(range.end - range.start).read_to_end(&mut bytes).map_err(failed)?;
-        }
-        Ok(bytes)
-    }
-
-    fn size(&mut self, name: &str) -> Result<u64, SourceError> {
-        Ok(self.0.join(name).metadata().map_or(0, |it| it.len()))
+        file.take(range.end - range.start).read_to_end(&mut bytes).map_err(failed)?;
+        Ok((bytes, path.metadata().map_or(0, |it| it.len())))
     }
 
     fn open(&mut self, name: &str, from: u64) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
@@ -725,15 +727,12 @@ mod tests {
         fn names(&mut self) -> Result<Vec<String>, SourceError> {
             self.0.names()
         }
-        fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+        fn read(&mut self, name: &str, range: Range<u64>) -> Result<(Vec<u8>, u64), SourceError> {
             let bytes = self.0.read(name, range);
             if let Some(happens) = self.1.take() {
                 happens(&self.0.0);
             }
             bytes
-        }
-        fn size(&mut self, name: &str) -> Result<u64, SourceError> {
-            self.0.size(name)
         }
         fn open(
             &mut self,

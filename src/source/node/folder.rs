@@ -146,14 +146,9 @@ impl Folder for NodeFolder {
         Ok(if_there(self.logs.list(&self.folder))?.unwrap_or_default())
     }
 
-    fn read(&mut self, name: &str, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+    fn read(&mut self, name: &str, range: Range<u64>) -> Result<(Vec<u8>, u64), SourceError> {
         let path = format!("{}{name}", self.folder);
-        Ok(if_there(self.logs.read(&path, range))?.map(|(bytes, _)| bytes).unwrap_or_default())
-    }
-
-    fn size(&mut self, name: &str) -> Result<u64, SourceError> {
-        let path = format!("{}{name}", self.folder);
-        Ok(if_there(self.logs.read(&path, 0..1))?.map_or(0, |(_, size)| size))
+        Ok(if_there(self.logs.read(&path, range))?.unwrap_or_default())
     }
 
     fn open(&mut self, name: &str, from: u64) -> Result<Option<Box<dyn Read + Send>>, SourceError> {
