@@ -5,6 +5,8 @@
 //! annotation `kubectl-audit/inferred` names what was not recorded as such.
 
 mod columns;
+mod delimited;
+mod flattened;
 mod gke;
 mod legacy;
 mod salvage;
