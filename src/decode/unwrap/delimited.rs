@@ -42,6 +42,11 @@ pub(super) fn delimiter(start: &[u8], is_whole: bool) -> Option<u8> {
     if matches!(first, b'{' | b'[' | b'<') || memchr::memchr2(b'{', b'}', &start[..end]).is_some() {
         return None;
     }
+    let mut ignore = |_: Item<'_>| {};
+    let first_line = String::from_utf8_lossy(&start[..end]);
+    if Finder::new(1, &mut ignore).text(&first_line, &Context::default()) != Outcome::Nothing {
+        return None;
+    }
     let candidates = declared.map_or(DELIMITERS.to_vec(), |delimiter| vec![delimiter]);
     candidates.into_iter().find(|delimiter| has_events(start, *delimiter, is_whole))
 }
@@ -72,6 +77,11 @@ fn has_events(start: &[u8], delimiter: u8, is_whole: bool) -> bool {
     if !names.iter().all(is_name) || names.iter().all(String::is_empty) {
         return false;
     }
+    // One column of text that is not quoted: lines behind a first line that differs.
+    let second = &start[memchr::memchr(b'\n', start).unwrap_or(start.len())..];
+    if names.len() == 1 && !second.trim_ascii_start().starts_with(b"\"{\"\"") {
+        return false;
+    }
 
     for _ in 0..ROWS {
         if !reader.read_byte_record(&mut row).unwrap_or(false) {
@@ -85,10 +95,6 @@ fn has_events(start: &[u8], delimiter: u8, is_whole: bool) -> bool {
         let mut n_found = 0;
         let mut emit = |item: Item<'_>| n_found += usize::from(matches!(item, Item::Event { .. }));
         let json = row_as_json(&names, &row);
-        if names.len() == 1 && !json.contains("\\\"") {
-            // A column of text that is no JSON: lines with a first line that differs.
-            continue;
-        }
         let mut finder = Finder::new(1, &mut emit);
         finder.text(&json, &Context::default());
         if n_found > 0 || is_cut && looks_like_event(&json) {

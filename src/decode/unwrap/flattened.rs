@@ -123,7 +123,8 @@ fn collect(
         }
         let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let found = resolve(&path);
-        let text = unquoted(json);
+        // A text of another name is looked at as a whole, and not for its fields.
+        let text = if found.is_some() { unquoted(json) } else { None };
         let value = text.as_deref().map_or(json, |text| Json::new(text.as_bytes()));
         let is_open = value.kind() == Kind::Object
             && matches!(found, None | Some((_, Object(_) | Text(_), _)));

@@ -94,6 +94,8 @@ pub(super) struct Finder<'e> {
     unpacked_left: u64,
     /// How many bytes of the piece may still be looked at: each layer of text is looked at anew.
     work_left: u64,
+    /// How many events were found, in all pieces.
+    pub n_found: u64,
     emit: &'e mut dyn FnMut(Item<'_>),
 }
 
@@ -105,7 +107,7 @@ struct Node<'a> {
 
 impl<'e> Finder<'e> {
     pub(super) fn new(line: u64, emit: &'e mut dyn FnMut(Item<'_>)) -> Finder<'e> {
-        Finder { line, unpacked_left: 0, work_left: 0, emit }
+        Finder { line, unpacked_left: 0, work_left: 0, n_found: 0, emit }
     }
 
     /// Whether a text or value at this depth may be looked at. The outermost begins a piece.
@@ -125,6 +127,7 @@ impl<'e> Finder<'e> {
 
     fn event(&mut self, json: &str, is_truncated: bool, context: &Context) -> Outcome {
         let host = context.host.as_deref();
+        self.n_found += 1;
         (self.emit)(Item::Event { json: json.as_bytes(), line: self.line, is_truncated, host });
         Outcome::Found
     }
@@ -515,13 +518,17 @@ const OPEN_FIELDS: [&str; 6] = [
     "annotations",
 ];
 
+/// Whether an event itself has a field of this name that may hold lists and objects.
+pub(super) fn is_event_field(name: &str) -> bool {
+    OPEN_FIELDS.contains(&name) || ["requestObject", "responseObject"].contains(&name)
+}
+
 /// Whether the fields of an event are of the types that the API server gives them.
 fn is_whole(fields: &Fields<'_>) -> bool {
-    let kind = |name| fields.get(name).map_or(Kind::Null, Json::kind);
+    let kind = |name: &str| fields.get(name).map_or(Kind::Null, Json::kind);
     let is_open = |name: &&str| matches!(kind(name), Kind::Object | Kind::List | Kind::Null);
     kind("user") == Kind::Object
-        && kind("verb") == Kind::Text
-        && kind("requestURI") == Kind::Text
+        && (kind("verb") == Kind::Text || kind("requestURI") == Kind::Text)
         && OPEN_FIELDS.iter().all(is_open)
 }
 

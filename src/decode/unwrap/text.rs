@@ -29,6 +29,19 @@ pub(super) fn prefix(line: &str) -> Option<Prefix<'_>> {
     Some(Prefix { host: host(before, &words), time, rest })
 }
 
+/// What a line before a document says about it: a time, perhaps the name of a stream, perhaps the brace
+/// that opens the document.
+pub(super) fn heading(line: &str) -> Option<shape::Context> {
+    let line = line.trim();
+    let words: Vec<&str> = line.strip_suffix('{').unwrap_or(line).split_whitespace().collect();
+    let time = shape::time(words.first()?)?;
+    if words.len() > 2 || line.len() > 512 {
+        return None;
+    }
+    let host = host(line, &words).map(str::to_owned);
+    Some(shape::Context { host, time: Some(time), ..shape::Context::default() })
+}
+
 /// The host that a prefix names.
 fn host<'t>(before: &'t str, words: &[&'t str]) -> Option<&'t str> {
     for name in ["node=\"", "host=\"", "hostname=\"", "instance=\"", "pod=\""] {
