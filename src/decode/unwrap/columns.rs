@@ -95,9 +95,8 @@ pub(super) fn pairs(elements: &[Json<'_>]) -> Option<String> {
 /// A value of OTLP's JSON encoding; any other object as it is.
 fn any_of(json: Json<'_>) -> Value {
     let value: Value = serde_json::from_slice(json.bytes()).unwrap_or_default();
-    let is_typed = |all: &Map<String, Value>| {
-        all.len() == 1 && all.keys().all(|name| name.ends_with("Value"))
-    };
+    let is_typed =
+        |all: &Map<String, Value>| all.len() == 1 && all.keys().all(|name| name.ends_with("Value"));
     if value.as_object().is_some_and(is_typed) { any(&value) } else { value }
 }
 

@@ -168,7 +168,8 @@ pub(super) fn read(
         finder.line = row.position().map_or(1, csv::Position::line);
         match &names {
             None if row.get(0).is_some_and(|cell| cell.starts_with(b"sep=")) => {}
-            None if row.len() == 2 && row.iter().all(|cell| cell == b"sep=" || cell.is_empty()) => {}
+            None if row.len() == 2 && row.iter().all(|cell| cell == b"sep=" || cell.is_empty()) => {
+            }
             None => names = Some(names_of(&row)),
             Some(names) => {
                 let json = row_as_json(names, &row);

@@ -1,12 +1,18 @@
 //! How an input is laid out, by its first bytes: an event a line, or something else.
 
 use super::{
-    delimited,
+    Item, delimited,
     shape::{self, CONTAINERS},
     text::cri,
     yaml,
 };
-use crate::{decode::strict::Fields, event::{Json, Kind}};
+use crate::{
+    decode::{
+        Projection,
+        strict::{self, Fields},
+    },
+    event::{Json, Kind},
+};
 
 /// As much of an input as is looked at.
 pub const SNIFF: usize = 64 << 10;
@@ -54,6 +60,55 @@ impl Layout {
 /// Whether the start of an input shows that it is not one event, or one wrapper, a line.
 pub fn is_wrapped(start: &[u8]) -> bool {
     Layout::of(&start[..start.len().min(SNIFF)]) != Layout::Lines
+}
+
+/// Whether the start of a file (all of it, if `is_whole`) holds events: what reading finds in it decides.
+/// A page that quotes an event has more lines of prose.
+pub fn holds_events(start: &[u8], is_whole: bool) -> bool {
+    let (mut n_events, mut n_others) = (0, 0);
+    let mut count = |item: Item<'_>| match item {
+        Item::Event { json, .. }
+            if strict::read(json, &Projection::default(), &mut Vec::new()).is_ok() =>
+        {
+            n_events += 1;
+        }
+        _ => n_others += 1,
+    };
+    if is_wrapped(start) {
+        let _ = super::read(&mut &*start, start.len() + 1, &mut count);
+        return n_events > 0 || is_packed(start);
+    }
+
+    let start = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start);
+    let mut lines = start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).peekable();
+    while let Some(line) = lines.next() {
+        let is_cut = !is_whole && lines.peek().is_none();
+        let event = Item::Event { json: line, line: 0, is_truncated: false, host: None };
+        if line.is_empty() || is_klog(line) {
+            continue;
+        }
+        if strict::read(line, &Projection::default(), &mut Vec::new()).is_ok() {
+            count(event);
+        } else if !super::line(line, &mut count) && !is_cut {
+            count(Item::Skipped { line: 0, reason: String::new() });
+        }
+    }
+    n_events > 0 && n_events + 1 >= n_others || is_packed(start)
+}
+
+/// What a subscription hands to a function: it is unpacked only if it is whole.
+fn is_packed(start: &[u8]) -> bool {
+    let start = &start[..start.len().min(512)];
+    start.trim_ascii_start().starts_with(b"{")
+        && ["\"awslogs\"", "\"data\"", "\"H4sI"]
+            .iter()
+            .all(|word| memchr::memmem::find(start, word.as_bytes()).is_some())
+}
+
+/// A line of the API server's own log, as it stands between events on its standard output.
+fn is_klog(line: &[u8]) -> bool {
+    matches!(line, [b'I' | b'W' | b'E' | b'F', rest @ ..]
+        if rest.iter().take(4).filter(|byte| byte.is_ascii_digit()).count() == 4)
 }
 
 /// `[pod/kube-apiserver-cp-1/kube-apiserver] {…}` is a line.
@@ -187,11 +242,17 @@ mod tests {
 
     #[test]
     fn tells_lists_over_lines_from_cut_lines() {
-        check(&format!("{{\"kind\":\"EventList\",\"items\":[\n{EVENT},\n{EVENT}\n]}}"), Layout::Documents);
+        check(
+            &format!("{{\"kind\":\"EventList\",\"items\":[\n{EVENT},\n{EVENT}\n]}}"),
+            Layout::Documents,
+        );
         check(&format!("{{\"items\":[{EVENT},\n{EVENT}]}}"), Layout::Documents);
         check(&format!("{{\"items\":[\n{EVENT}\n]}}"), Layout::Documents);
         check(&format!("[\n{EVENT}\n]"), Layout::Documents);
-        check(&format!("{}\n{EVENT}\n{EVENT}", &EVENT[..EVENT.find("\"user").unwrap()]), Layout::Lines);
+        check(
+            &format!("{}\n{EVENT}\n{EVENT}", &EVENT[..EVENT.find("\"user").unwrap()]),
+            Layout::Lines,
+        );
         check(&format!("{{\"date\":1,\"log\":{{\n{EVENT}\n{EVENT}"), Layout::Lines);
         check(&format!("{EVENT}\n{EVENT}\n"), Layout::Lines);
     }
@@ -216,7 +277,10 @@ mod tests {
         check(&format!("sep=;\na;b\nc;\"{cell}\"\n"), Layout::Delimited(b';'));
         check("verb,requestURI,user.username,stage\nget,/x,ann,Panic\n", Layout::Delimited(b','));
         check("a,b\nc,d\n", Layout::Lines);
-        check("kind: Event\nauditID: a\nlevel: Metadata\nstage: Panic\nverb: get\nrequestURI: /x\nuser:\n  username: a\n", Layout::Yaml);
+        check(
+            "kind: Event\nauditID: a\nlevel: Metadata\nstage: Panic\nverb: get\nrequestURI: /x\nuser:\n  username: a\n",
+            Layout::Yaml,
+        );
         check("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n", Layout::Lines);
         check("# Notes\n\nabout: this\n", Layout::Lines);
         check(&format!("Warning: x\n{EVENT}\n"), Layout::Lines);

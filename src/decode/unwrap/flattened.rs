@@ -104,7 +104,8 @@ struct Leaf {
 pub(super) fn event(fields: &Fields<'_>, wrapper: Option<Timestamp>) -> Option<String> {
     let mut groups = BTreeMap::new();
     collect(fields, "", 0, &mut 0, &mut groups);
-    let events = groups.into_values().filter_map(|leaves| Some((leaves.len(), build(&leaves, wrapper)?)));
+    let events =
+        groups.into_values().filter_map(|leaves| Some((leaves.len(), build(&leaves, wrapper)?)));
     events.max_by_key(|(n_fields, _)| *n_fields).map(|(_, event)| event)
 }
 
@@ -402,7 +403,9 @@ impl Leaves<'_> {
                 continue;
             }
             match json.kind() {
-                Kind::Object => return Some(unknown(json).unwrap_or_else(|| json.raw().to_owned())),
+                Kind::Object => {
+                    return Some(unknown(json).unwrap_or_else(|| json.raw().to_owned()));
+                }
                 Kind::List => return Some(json.raw().to_owned()),
                 _ => {}
             }
@@ -476,7 +479,9 @@ const ANNOTATIONS: [&str; 14] = [
 /// The name of an annotation whose dots and slashes were replaced, where that is known.
 fn restored(name: &str) -> String {
     let plain = |name: &str| {
-        name.bytes().map(|it| if it.is_ascii_alphanumeric() { it } else { b'_' }).collect::<Vec<_>>()
+        name.bytes()
+            .map(|it| if it.is_ascii_alphanumeric() { it } else { b'_' })
+            .collect::<Vec<_>>()
     };
     if name.contains('/') || !name.contains('_') {
         return name.to_owned();

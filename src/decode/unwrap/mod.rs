@@ -19,7 +19,7 @@ mod yaml;
 use std::io::{self, Read};
 
 use detect::Layout;
-pub use detect::is_wrapped;
+pub use detect::{holds_events, is_wrapped};
 
 /// What came out of a piece of input.
 #[derive(Debug)]

@@ -202,8 +202,8 @@ impl<'e> Finder<'e> {
         let mut outcome = Outcome::Nothing;
         let mut rest = if mark.len() == text.len() { text } else { "" };
         while rest.starts_with(['{', '[']) {
-            let mut values =
-                serde_json::Deserializer::from_str(rest).into_iter::<&serde_json::value::RawValue>();
+            let mut values = serde_json::Deserializer::from_str(rest)
+                .into_iter::<&serde_json::value::RawValue>();
             let Some(Ok(raw)) = values.next() else { break };
             let end = values.byte_offset();
             outcome = outcome.or(self.value(Json::new(raw.get().as_bytes()), context));
@@ -296,12 +296,7 @@ impl<'e> Finder<'e> {
     }
 
     /// An object that is an event, or of a shape that is known to be one, or to be none.
-    fn known(
-        &mut self,
-        json: Json<'_>,
-        fields: &Fields<'_>,
-        context: &Context,
-    ) -> Option<Outcome> {
+    fn known(&mut self, json: Json<'_>, fields: &Fields<'_>, context: &Context) -> Option<Outcome> {
         if is_event(fields) {
             let event = match is_whole(fields) {
                 true => normalized(fields, context.time)
@@ -361,7 +356,8 @@ impl<'e> Finder<'e> {
             }
             let Ok(fields) = serde_json::from_slice::<Fields<'a>>(json.bytes()) else { continue };
             let identity = is_event(&fields).then(|| {
-                ["auditID", "stage"].map(|name| fields.get(name).map(|json| json.text().into_owned()))
+                ["auditID", "stage"]
+                    .map(|name| fields.get(name).map(|json| json.text().into_owned()))
             });
             if identity.as_ref().is_some_and(|identity| found.contains(identity)) {
                 continue;
@@ -509,14 +505,8 @@ fn is_event(fields: &Fields<'_>) -> bool {
 }
 
 /// Fields of an event that are objects or lists.
-const OPEN_FIELDS: [&str; 6] = [
-    "user",
-    "impersonatedUser",
-    "sourceIPs",
-    "objectRef",
-    "responseStatus",
-    "annotations",
-];
+const OPEN_FIELDS: [&str; 6] =
+    ["user", "impersonatedUser", "sourceIPs", "objectRef", "responseStatus", "annotations"];
 
 /// Whether an event itself has a field of this name that may hold lists and objects.
 pub(super) fn is_event_field(name: &str) -> bool {

@@ -150,8 +150,9 @@ impl Documents<'_> {
             _ => {}
         }
         let name = content.strip_suffix(':').unwrap_or_default();
-        self.opens_list =
-            indent == 0 && CONTAINERS.iter().any(|it| it.eq_ignore_ascii_case(name)) && !self.is_event();
+        self.opens_list = indent == 0
+            && CONTAINERS.iter().any(|it| it.eq_ignore_ascii_case(name))
+            && !self.is_event();
         self.add(number, line, is_too_long);
     }
 
