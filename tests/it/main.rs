@@ -22,3 +22,4 @@ mod sources;
 mod stats;
 mod support;
 mod tidy;
+mod wild;

@@ -68,11 +68,20 @@ pub(super) const OPEN_FIELDS: [Field; 5] = [
 /// Returns why nobody can tell who requested what, if nobody can.
 fn misses_request(event: &Object<'_>, projection: &Projection) -> Option<String> {
     let kind = |name: &str| event.get(name).map_or(Kind::Null, Json::kind);
-    let user = event.get("user").filter(|user| user.kind() == Kind::Object);
-    let has_name = user.and_then(|user| user.field("username")).is_some();
-    let is_request = kind("verb") == Kind::Text || kind("requestURI") == Kind::Text || has_name;
-    if user.is_none() || !is_request {
-        return Some("no audit event: it has no user, verb and request URI".to_owned());
+    if kind("user") != Kind::Object {
+        let is_request = kind("verb") == Kind::Text || kind("requestURI") == Kind::Text;
+        let is_users = |name: &str| {
+            name == "user"
+                || name.strip_prefix("user").is_some_and(|rest| rest.starts_with(['.', '_']))
+        };
+        if !is_request || event.all().any(|(name, _)| is_users(name)) {
+            return Some("no audit event: it has no user, verb and request URI".to_owned());
+        }
+    } else if kind("verb") != Kind::Text && kind("requestURI") != Kind::Text {
+        let has_name = event.get("user").is_some_and(|user| user.field("username").is_some());
+        if !has_name {
+            return Some("no audit event: it has no user, verb and request URI".to_owned());
+        }
     }
 
     let is_wanted = |field: &Field| {

@@ -217,10 +217,9 @@ impl Opened {
         let is_json = |line: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
         let next_is_whole = lines.next().is_some_and(is_json);
         let third_is_object = lines.next().is_some_and(|line| line.first() == Some(&b'{'));
-        !self.is_event
-            && !self.is_in_string
-            && matches!(self.last, b'[' | b'{' | b',' | b':')
-            && !(next_is_whole && third_is_object)
+        let ends_open = !self.is_in_string && matches!(self.last, b'[' | b'{' | b',' | b':');
+        let are_lines = self.is_event || next_is_whole && third_is_object;
+        ends_open && !are_lines
     }
 
     /// Whether it is in a list near the outermost object, whatever that is called.

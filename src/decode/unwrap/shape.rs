@@ -419,7 +419,7 @@ impl<'e> Finder<'e> {
         let unpacked = if bytes.starts_with(b"\x1f\x8b") {
             read_limited(flate2::read::MultiGzDecoder::new(bytes.as_slice()), limit)
         } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-            ruzstd::decoding::StreamingDecoder::new(bytes.as_slice())
+            zstd::stream::read::Decoder::with_buffer(bytes.as_slice())
                 .ok()
                 .and_then(|decoder| read_limited(decoder, limit))
         } else {

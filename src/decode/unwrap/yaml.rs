@@ -138,7 +138,7 @@ impl Documents<'_> {
         let is_item = trimmed == "-" || trimmed.starts_with("- ");
         match self.list_indent {
             Some(list) if is_item && indent == list => self.end(),
-            Some(list) if indent < list || indent == list => {
+            Some(list) if indent <= list => {
                 self.end();
                 self.list_indent = None;
             }
