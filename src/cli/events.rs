@@ -328,7 +328,7 @@ fn columns(is_wide: bool, has_identity: bool) -> Vec<Column> {
 /// An event as a row of the [`columns`]: whose request, for what, from the trustworthy end of the way
 /// it came.
 fn cells(line: &[u8], is_wide: bool, resolver: Option<&mut Resolver<'_>>) -> Vec<Cell> {
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
+    let Ok(event) = Event::parse(line) else {
         let mut cells = vec![Cell::None; columns(is_wide, resolver.is_some()).len()];
         cells[4] = Cell::from(String::from_utf8_lossy(line).as_ref());
         return cells;

@@ -162,7 +162,7 @@ impl<'a> Record<'a> {
     /// Parses the whole event at each call. Returns `None` if a part that was not read before is broken;
     /// the line then counts as skipped.
     pub fn event(&self) -> Option<Event<'a>> {
-        match serde_json::from_slice(self.line) {
+        match Event::parse(self.line) {
             Ok(event) => Some(event),
             Err(err) => {
                 self.reject(err.to_string());

@@ -14,6 +14,7 @@ mod field;
 mod impersonation;
 mod json;
 mod key;
+mod lenient;
 mod list_options;
 mod object;
 pub mod resources;
@@ -203,6 +204,18 @@ impl fmt::Display for Level {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl<'a> Event<'a> {
+    /// Parses an event. A field of another type than the API server gives it (a code as text, one
+    /// address in place of a list, half of a surrogate pair) does not take the others along: it is
+    /// converted, or absent.
+    ///
+    /// # Errors
+    /// If it is not a JSON object.
+    pub fn parse(line: &'a [u8]) -> Result<Event<'a>, serde_json::Error> {
+        serde_json::from_slice(line).or_else(|_| Ok(lenient::event(&serde_json::from_slice(line)?)))
     }
 }
 

@@ -506,7 +506,7 @@ proptest! {
         ]), 2),
         escapes in prop::collection::vec(any::<bool>(), 1..40),
     ) {
-        let event = serde_json::json!({"level": "Request", "stage": "Panic", "requestObject": body});
+        let event = serde_json::json!({"level": "Request", "stage": "Panic", "user": {"username": "u"}, "requestObject": body});
         let path: Vec<&str> = std::iter::once("requestObject").chain(path).collect();
         let key = path.join(".").replace(".[", "[");
         let quote = |it: &str| format!("\"{}\"", it.replace('\\', "\\\\").replace('"', "\\\""));

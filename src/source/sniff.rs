@@ -1,12 +1,12 @@
 //! Whether a file looks like an audit log: so a folder's other files are no inputs.
 //!
-//! Looks at text only. What is an event, and what is not, is decided by those who read it.
+//! The same readers decide that read the events: what they read in the first bytes of a file makes it
+//! an audit log.
 
 use std::io::{self, Read};
 
-use memchr::memmem;
-
 use super::compression::Peeked;
+use crate::decode::unwrap;
 
 /// As much of a file as is looked at first, and at most: a converter may put a body of a megabyte
 /// before the fields that tell an event.
@@ -31,7 +31,7 @@ pub(super) fn look<R: Read>(input: &mut Peeked<R>) -> io::Result<Look> {
     loop {
         let has_more = input.look(len);
         let start = input.start();
-        if is_audit_log(start) {
+        if unwrap::holds_events(start, !has_more) {
             return Ok(Look::AuditLog);
         }
         if !has_more || len >= MOST {
@@ -50,103 +50,6 @@ pub(super) fn look<R: Read>(input: &mut Peeked<R>) -> io::Result<Look> {
 /// Whether the bytes are to blame, and not that there are too few, or that nobody may read them.
 pub(super) fn is_damage(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
-}
-
-/// Words that an event, or what a cloud makes of one, has all of; each list is one shape.
-///
-/// A policy, the output of `policy evaluate` and notes about events have some of them, never all.
-const SHAPES: &[&[&str]] = &[
-    &["auditID", "stage", "requestURI", "user"],
-    &["AuditId", "Stage", "RequestUri"],
-    &["protoPayload", "methodName", "io.k8s."],
-    &["awslogs", "data"],
-];
-
-/// The start of the legacy text format behind its timestamp.
-const LEGACY: &str = " AUDIT: id=\"";
-
-fn is_audit_log(start: &[u8]) -> bool {
-    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
-    if matches!(text.first(), Some(b'{' | b'[')) && has_shape(text) {
-        return true;
-    }
-    // Lines with something before the event, or events between other lines of a server's output.
-    // A page that quotes an event has more lines of prose.
-    let (mut events, mut others) = (0, 0);
-    let mut count = |line: &[u8]| {
-        if is_event_line(line) {
-            events += 1;
-        } else if !line.is_empty() && !is_klog(line) {
-            others += 1;
-        }
-    };
-    let mut parts = [Vec::new(), Vec::new()];
-    for line in text.split(|it| *it == b'\n').map(<[u8]>::trim_ascii) {
-        let Some(Cri { stream, is_part, content }) = Cri::of(line) else {
-            count(line);
-            continue;
-        };
-        let part: &mut Vec<u8> = &mut parts[stream];
-        if is_part {
-            part.extend(content);
-        } else if part.is_empty() {
-            count(content);
-        } else {
-            part.extend(content);
-            count(part);
-            part.clear();
-        }
-    }
-    parts.iter().for_each(|it| count(it));
-    events > 0 && events + 1 >= others
-}
-
-/// A line as a container runtime keeps it: `TIME stdout|stderr F CONTENT`, or `P` for a part of a
-/// line that goes on. Source: `pkg/kubelet/kuberuntime/logs` of Kubernetes.
-struct Cri<'t> {
-    stream: usize,
-    is_part: bool,
-    content: &'t [u8],
-}
-
-impl Cri<'_> {
-    fn of(line: &[u8]) -> Option<Cri<'_>> {
-        let mut words = line.splitn(4, |it| *it == b' ');
-        let (time, stream, tags, content) =
-            (words.next()?, words.next()?, words.next()?, words.next()?);
-        let stream = [&b"stdout"[..], b"stderr"].iter().position(|it| *it == stream)?;
-        let is_part = match tags.split(|it| *it == b':').next() {
-            Some(b"P") => true,
-            Some(b"F") => false,
-            _ => return None,
-        };
-        (time.first()?.is_ascii_digit()).then_some(Cri { stream, is_part, content })
-    }
-}
-
-fn is_event_line(line: &[u8]) -> bool {
-    memchr::memchr(b'{', line).is_some_and(|at| has_shape(&line[at..]))
-        || memmem::find(line, LEGACY.as_bytes()).is_some()
-}
-
-/// A line of the API server's own log, as it stands between events on its standard output.
-fn is_klog(line: &[u8]) -> bool {
-    matches!(line, [b'I' | b'W' | b'E' | b'F', rest @ ..]
-        if rest.iter().take(4).filter(|it| it.is_ascii_digit()).count() == 4)
-}
-
-fn has_shape(text: &[u8]) -> bool {
-    SHAPES.iter().any(|words| words.iter().all(|word| has_key(text, word)))
-}
-
-/// Whether a JSON key (or the start of a value), also one within a JSON string, is exactly this word.
-/// In a string, .NET and others write a quote as `\u0022`.
-fn has_key(text: &[u8], word: &str) -> bool {
-    memmem::find_iter(text, word).any(|at| {
-        let after = &text[at + word.len()..];
-        let is_start = [&b"\""[..], b"\\u0022"].iter().any(|it| text[..at].ends_with(it));
-        is_start && (word.ends_with('.') || matches!(after.first(), Some(b'"' | b'\\')))
-    })
 }
 
 #[cfg(test)]
@@ -189,9 +92,16 @@ mod tests {
         check(r#"2026-11-22T10:11:12.1Z AUDIT: id="1" stage="Panic" ip="::1""#, Look::AuditLog);
         check(r#"{"awslogs":{"data":"H4sI"}}"#, Look::AuditLog);
         check(
-            r#"[{"protoPayload":{"methodName":"io.k8s.core.v1.pods.exec.create"}}]"#,
+            r#"[{"protoPayload":{"methodName":"io.k8s.core.v1.pods.exec.create","resourceName":"core/v1/namespaces/a/pods/b/exec"}}]"#,
             Look::AuditLog,
         );
+        let cell = EVENT.replace('"', "\"\"");
+        check(&format!("@timestamp,@message\n2026-11-22,\"{cell}\"\n"), Look::AuditLog);
+        check(
+            "---\nauditID: a\nlevel: Metadata\nstage: Panic\nverb: get\nrequestURI: /\nuser: {}\n",
+            Look::AuditLog,
+        );
+        check(&serde_json::json!({ "a": { "b": [EVENT] } }).to_string(), Look::AuditLog);
     }
 
     /// Container runtimes cut lines after 8 or 16 KiB, and two streams stand between each other.
@@ -199,10 +109,16 @@ mod tests {
     fn lines_in_parts() {
         for at in [1, 40, 90, 120] {
             let (a, b) = EVENT.split_at(at);
-            let start = format!("1 stdout P {a}\n1 stderr P E1122\n1 stdout P {}\n", &b[..9]);
-            check(&format!("{start}1 stderr F x\n1 stdout F {}\n", &b[9..]), Look::AuditLog);
-            check(&format!("{start}1 stdout P {}", &b[9..]), Look::AuditLog);
-            check(&format!("{start}1 stderr F y\n"), Look::Other);
+            let time = "2026-11-22T10:11:12Z";
+            let b_start = &b[..9];
+            let start =
+                format!("{time} stdout P {a}\n{time} stderr P E1122\n{time} stdout P {b_start}\n");
+            let rest = &b[9..];
+            check(&format!("{start}{time} stderr F x\n{time} stdout F {rest}\n"), Look::AuditLog);
+            check(&format!("{start}{time} stdout P {rest}"), Look::AuditLog);
+            let cut = &format!("{start}{time} stderr F y\n");
+            // What is left of a cut event is read if its stage is there.
+            check(cut, if at < 100 { Look::Other } else { Look::AuditLog });
         }
     }
 

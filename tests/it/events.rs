@@ -25,7 +25,7 @@ fn read(paths: &[PathBuf], threads: usize, limit: usize) -> Vec<String> {
 fn line(second: usize, len: usize) -> String {
     let agent = "x".repeat(len);
     format!(
-        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{second}","stage":"ResponseComplete","userAgent":"{agent}","stageTimestamp":"2026-01-02T03:{:02}:{:02}Z"}}"#,
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{second}","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{{"username":"ann"}},"userAgent":"{agent}","stageTimestamp":"2026-01-02T03:{:02}:{:02}Z"}}"#,
         second / 60 % 60,
         second % 60
     )

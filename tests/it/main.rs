@@ -25,3 +25,4 @@ mod sources;
 mod stats;
 mod support;
 mod tidy;
+mod wild;

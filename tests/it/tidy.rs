@@ -38,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["event", "decode"]),
     ("rbac", &["event"]),
     ("cluster", &["rbac"]),
-    ("source", &["cluster"]),
+    ("source", &["cluster", "decode"]),
     ("analysis", &["event", "decode", "filter", "policy", "rbac", "report"]),
     ("pipeline", &["source", "decode", "event", "filter", "analysis"]),
     ("output", &["report"]),

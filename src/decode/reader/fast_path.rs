@@ -334,6 +334,9 @@ impl<'a> Line<'a, '_> {
     #[cold]
     fn new_user(&mut self, wanted: &Wanted, value: usize) -> Option<UserEnd> {
         self.close(value);
+        if self.bytes.get(value) != Some(&b'{') {
+            return None;
+        }
 
         let node = wanted.node(Field::User);
         let end = match node {

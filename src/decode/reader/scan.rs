@@ -148,7 +148,15 @@ impl<'a> Line<'a, '_> {
             // It may be a failed authentication: the strict reader looks at the code.
             Stage::ResponseStarted => return None,
         };
-        Some(Head { level, stage, ends_request, stage_timestamp: self.stage_timestamp })
+        // The strict reader knows where else a time may be.
+        let stage_timestamp = Some(self.stage_timestamp?);
+        Some(Head { level, stage, ends_request, stage_timestamp })
+    }
+
+    /// Returns the head if the fields without which there is no event have been seen.
+    fn head_of(&self, seen: FieldSet) -> Option<Head> {
+        let is_request = seen.contains(Field::Verb) || seen.contains(Field::RequestUri);
+        self.head().filter(|_| is_request && seen.contains(Field::User))
     }
 
     /// Reads field by field from `position` to the end of the line.
@@ -165,7 +173,7 @@ impl<'a> Line<'a, '_> {
                 && wanted.is_satisfied_by(seen)
                 && self.fast_end(wanted, at) == Some(self.bytes.len())
             {
-                return self.head();
+                return self.head_of(seen);
             }
 
             let (name, value) = self.field(at, guess)?;
@@ -211,7 +219,7 @@ impl<'a> Line<'a, '_> {
                 && wanted.is_all_in(seen)
                 && self.end_after_annotations(wanted, end) == Some(self.bytes.len())
             {
-                return self.head();
+                return self.head_of(seen);
             }
 
             match self.next(end)? {
@@ -221,7 +229,7 @@ impl<'a> Line<'a, '_> {
                     let mut last = wanted.after_bodies;
                     last.insert(Field::StageTimestamp);
                     let is_unsure = (has_skipped_bodies || has_jumped) && !seen.contains_all(last);
-                    return self.head().filter(|_| !is_unsure);
+                    return self.head_of(seen).filter(|_| !is_unsure);
                 }
             }
         }
@@ -307,6 +315,19 @@ impl<'a> Line<'a, '_> {
             && let Some(end) = self.plain_status(value)
         {
             return Some(end);
+        }
+
+        let is_text = self.bytes.get(value) == Some(&b'"');
+        match field {
+            Field::Verb | Field::RequestUri if !is_text => return None,
+            // An object that was turned into text.
+            _ if is_text
+                && super::strict::OPEN_FIELDS.contains(&field)
+                && wanted.node(field).is_some() =>
+            {
+                return None;
+            }
+            _ => {}
         }
 
         let end = match wanted.node(field) {

@@ -1,7 +1,7 @@
 //! The reference reader: parses the whole line with serde_json.
 
 use super::{Found, Head, Projection, simd};
-use crate::event::{Json, Kind, Level, Object, Part, Stage, Timestamp};
+use crate::event::{Field, Json, Key, Kind, Level, Object, Part, Stage, Timestamp};
 
 pub use crate::event::Object as Fields;
 
@@ -35,11 +35,13 @@ pub fn read<'a>(
                 .ok_or_else(|| format!("stageTimestamp {} is no RFC 3339 time", json.raw()))?,
         ),
     };
-    let is_old = || text("apiVersion").is_some_and(|it| it != "audit.k8s.io/v1");
-    let has_old_time = || event.get("timestamp").or(event.get("metadata")).is_some();
-    if stage_timestamp.is_none() && is_old() && has_old_time() {
-        // `unwrap` knows where old versions have their time.
-        return Err("an old version's event without stageTimestamp".to_owned());
+    let is_truncated = || event.get("annotations").is_some_and(|it| it.field(TRUNCATED).is_some());
+    if let Some(reason) = misses_request(&event, projection).filter(|_| !is_truncated()) {
+        return Err(reason);
+    }
+    if stage_timestamp.is_none() && has_other_time(&event) && !is_truncated() {
+        // `unwrap` takes the time from there.
+        return Err("an event without stageTimestamp".to_owned());
     }
     let ends_request = match stage {
         Stage::ResponseComplete | Stage::Panic => true,
@@ -49,6 +51,56 @@ pub fn read<'a>(
     found.clear();
     found.extend(projection.keys().iter().map(|key| find(&event, key.parts())));
     Ok(Head { level, stage, ends_request, stage_timestamp })
+}
+
+/// The annotation of events that were cut, which may lack any field.
+const TRUNCATED: &str = "audit.k8s.io/truncated";
+
+/// Fields that are objects or lists. Collectors turn them into text; `unwrap` turns them back.
+pub(super) const OPEN_FIELDS: [Field; 5] = [
+    Field::ImpersonatedUser,
+    Field::SourceIps,
+    Field::ObjectRef,
+    Field::ResponseStatus,
+    Field::Annotations,
+];
+
+/// Returns why nobody can tell who requested what, if nobody can.
+fn misses_request(event: &Object<'_>, projection: &Projection) -> Option<String> {
+    let kind = |name: &str| event.get(name).map_or(Kind::Null, Json::kind);
+    if kind("user") != Kind::Object {
+        let is_request = kind("verb") == Kind::Text || kind("requestURI") == Kind::Text;
+        let is_users = |name: &str| {
+            name == "user"
+                || name.strip_prefix("user").is_some_and(|rest| rest.starts_with(['.', '_']))
+        };
+        if !is_request || event.all().any(|(name, _)| is_users(name)) {
+            return Some("no audit event: it has no user, verb and request URI".to_owned());
+        }
+    } else if kind("verb") != Kind::Text && kind("requestURI") != Kind::Text {
+        let has_name = event.get("user").is_some_and(|user| user.field("username").is_some());
+        if !has_name {
+            return Some("no audit event: it has no user, verb and request URI".to_owned());
+        }
+    }
+
+    let is_wanted = |field: &Field| {
+        let first = |key: &Key| matches!(key.parts().first(), Some(Part::Name(name)) if **name == *field.name());
+        projection.keys().iter().any(first)
+    };
+    let is_text = |field: &&Field| kind(field.name()) == Kind::Text && is_wanted(field);
+    let field = OPEN_FIELDS.iter().find(is_text)?;
+    Some(format!("`{}` is text", field.name()))
+}
+
+/// Returns whether the event has a time other than `stageTimestamp`.
+fn has_other_time(event: &Object<'_>) -> bool {
+    let created = || event.get("metadata")?.field("creationTimestamp");
+    let times = [event.get("timestamp"), event.get("requestReceivedTimestamp"), created()];
+    let is_time = |json: Json<'_>| {
+        json.as_text().is_some_and(|text| Timestamp::parse(text.as_bytes()).is_some())
+    };
+    times.into_iter().flatten().any(is_time)
 }
 
 /// Says what is wrong with a line, so that one need not look: it may be of another program, or cut.

@@ -56,7 +56,13 @@ impl Wanted {
         let mut wanted = Wanted {
             n_slots: projection.keys().len(),
             is_too_wide: root.is_too_wide(),
-            required: FieldSet::new(&[Field::Kind, Field::ApiVersion, Field::Level, Field::Stage]),
+            required: FieldSet::new(&[
+                Field::Kind,
+                Field::ApiVersion,
+                Field::Level,
+                Field::Stage,
+                Field::User,
+            ]),
             ..Wanted::default()
         };
         for node in root.children {

@@ -1,11 +1,12 @@
-//! Events that were stored as rows: Azure's AKSAudit tables, and the key-value lists of OTLP.
+//! Events that were stored as rows: Azure's AKSAudit tables, answers of queries with the names of the
+//! columns beside the rows, and lists of names and values.
 
 use serde_json::{Map, Value};
 
-use super::INFERRED;
+use super::{INFERRED, shape};
 use crate::{
     decode::strict::Fields,
-    event::{Json, Timestamp},
+    event::{Json, Kind, Timestamp},
 };
 
 /// The columns of AKSAudit and AKSAuditAdmin, and the fields of an event that they are.
@@ -38,11 +39,15 @@ pub(super) fn event(fields: &Fields<'_>, time: Option<Timestamp>) -> Option<Stri
         let value = fields.get(column).and_then(dynamic);
         event.extend(value.map(|it| ((*field).to_owned(), it)));
     }
-    // Times as some exports write them are none; when the row was made is the next best.
+    // Times that cannot be read are none; when the row was made is the next best.
     for name in ["requestReceivedTimestamp", "stageTimestamp"] {
-        let is_time = |it: &str| Timestamp::parse(it.as_bytes()).is_some();
-        if !event.get(name).and_then(Value::as_str).is_some_and(is_time) {
-            event.shift_remove(name);
+        let text = event.get(name).and_then(Value::as_str);
+        if text.is_some_and(|text| Timestamp::parse(text.as_bytes()).is_some()) {
+            continue;
+        }
+        match text.and_then(shape::time) {
+            Some(time) => event[name] = time.to_string().into(),
+            None => drop(event.shift_remove(name)),
         }
     }
     if let Some(time) = time.filter(|_| !event.contains_key("stageTimestamp")) {
@@ -68,10 +73,72 @@ fn dynamic(json: Json<'_>) -> Option<Value> {
     (!is_empty).then_some(value)
 }
 
-/// `{"values":[{"key":"verb","value":{"stringValue":"get"}}]}` as an object.
-pub(super) fn key_values(list: Json<'_>) -> Value {
-    let value: Value = serde_json::from_slice(list.bytes()).unwrap_or_default();
-    object(&value)
+/// Names of the fields that hold a name, and a value, in lists of pairs: of Logs Insights, OTLP and others.
+const NAMES: [&str; 4] = ["field", "key", "name", "columnName"];
+const VALUES: [&str; 2] = ["value", "Value"];
+
+/// A list of pairs (`[{"field":"@message","value":"…"}]`) as an object.
+pub(super) fn pairs(elements: &[Json<'_>]) -> Option<String> {
+    let mut object = String::from("{");
+    for element in elements {
+        let fields = serde_json::from_slice::<Fields<'_>>(element.bytes()).ok()?;
+        let name = NAMES.iter().find_map(|name| fields.get(name)?.as_text())?;
+        let value = VALUES.iter().find_map(|name| fields.get(name))?;
+        match value.kind() {
+            Kind::Object => shape::push(&mut object, &name, &any_of(value).to_string()),
+            _ => shape::push(&mut object, &name, value.raw()),
+        }
+    }
+    (object.len() > 1).then(|| object + "}")
+}
+
+/// A value of OTLP's JSON encoding; any other object as it is.
+fn any_of(json: Json<'_>) -> Value {
+    let value: Value = serde_json::from_slice(json.bytes()).unwrap_or_default();
+    let is_typed =
+        |all: &Map<String, Value>| all.len() == 1 && all.keys().all(|name| name.ends_with("Value"));
+    if value.as_object().is_some_and(is_typed) { any(&value) } else { value }
+}
+
+/// The rows of an answer that names the columns once, each row as an object: of Log Analytics
+/// (`columns`, `rows`), Kusto, BigQuery (`schema`, `f` and `v`), Splunk, Elasticsearch's SQL, ClickHouse.
+pub(super) fn rows(fields: &Fields<'_>) -> Option<Vec<String>> {
+    let columns = ["columns", "Columns", "schema", "fields", "meta"];
+    let names = columns.iter().find_map(|name| names_of(fields.get(name)?))?;
+    let is_list = |json: &Json<'_>| json.kind() == Kind::List;
+    let rows = ["rows", "Rows", "datarows", "data"];
+    let rows = rows.iter().find_map(|name| fields.get(name).filter(is_list))?.elements();
+
+    let row = |row: &Json<'_>| {
+        let cells = match row.kind() {
+            Kind::List => row.elements(),
+            // BigQuery's.
+            _ => row.field("f")?.elements(),
+        };
+        let mut object = String::from("{");
+        for (name, cell) in names.iter().zip(&cells) {
+            let value = cell.field("v").unwrap_or(*cell);
+            shape::push(&mut object, name, value.raw());
+        }
+        (object.len() > 1).then(|| object + "}")
+    };
+    let rows: Vec<String> = rows.iter().map(row).collect::<Option<_>>()?;
+    (!rows.is_empty()).then_some(rows)
+}
+
+/// The names of columns: texts, or objects with a name, perhaps one level deeper.
+fn names_of(json: Json<'_>) -> Option<Vec<String>> {
+    let columns = match json.kind() {
+        Kind::Object => json.field("fields")?.elements(),
+        _ => json.elements(),
+    };
+    let name = |column: &Json<'_>| match column.kind() {
+        Kind::Text => column.as_text().map(std::borrow::Cow::into_owned),
+        _ => ["name", "ColumnName"]
+            .iter()
+            .find_map(|name| Some(column.field(name)?.as_text()?.into_owned())),
+    };
+    columns.iter().map(name).collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
 }
 
 fn object(list: &Value) -> Value {

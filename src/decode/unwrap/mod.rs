@@ -5,16 +5,21 @@
 //! annotation `kubectl-audit/inferred` names what was not recorded as such.
 
 mod columns;
+mod delimited;
+mod detect;
+mod flattened;
 mod gke;
 mod legacy;
 mod salvage;
 mod shape;
 mod stream;
 mod text;
+mod yaml;
 
 use std::io::{self, Read};
 
-pub use stream::is_wrapped;
+use detect::Layout;
+pub use detect::{holds_events, is_wrapped};
 
 /// What came out of a piece of input.
 #[derive(Debug)]
@@ -65,7 +70,24 @@ pub fn read(
     max_line: usize,
     emit: &mut dyn FnMut(Item<'_>),
 ) -> (Consumed, io::Result<()>) {
-    stream::read(input, max_line, emit)
+    let mut start = Vec::with_capacity(detect::SNIFF);
+    let failed = input.take(detect::SNIFF as u64).read_to_end(&mut start).err();
+    let layout = Layout::of(&start);
+    let mut input = (&start[..]).chain(Failing(failed)).chain(input);
+    match layout {
+        Layout::Delimited(delimiter) => delimited::read(&mut input, delimiter, max_line, emit),
+        Layout::Yaml => yaml::read(&mut input, max_line, emit),
+        Layout::Lines | Layout::Documents => stream::read(&mut input, max_line, emit),
+    }
+}
+
+/// Gives an error that was met before.
+struct Failing(Option<io::Error>);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 #[cfg(test)]

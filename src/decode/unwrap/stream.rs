@@ -3,9 +3,11 @@
 use std::io::{self, Read};
 
 use super::{
-    Consumed, Item, salvage,
-    shape::{CONTAINERS, Context, Finder, LINES, Outcome, inner, reason, time_of},
-    text::cri,
+    Consumed, Item,
+    detect::docker_stream,
+    salvage,
+    shape::{self, CONTAINERS, Context, Finder, LINES, Outcome, inner, reason, time_of},
+    text::{self, cri},
 };
 use crate::{
     decode::strict::Fields,
@@ -15,68 +17,8 @@ use crate::{
 /// Deeper lists and objects are passed over whole.
 const MAX_DEPTH: usize = 32;
 
-/// Whether the start of an input shows that it is not one event, or one wrapper, a line.
-pub fn is_wrapped(start: &[u8]) -> bool {
-    let start = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start).trim_ascii_start();
-    let (first, rest) = match memchr::memchr(b'\n', start) {
-        Some(at) => (start[..at].trim_ascii(), start[at..].trim_ascii_start()),
-        None => (start.trim_ascii(), &[][..]),
-    };
-    match first.first() {
-        Some(b'[') => true,
-        Some(b'{') => is_document(first, rest),
-        Some(_) => cri(first).is_some(),
-        None => false,
-    }
-}
-
-/// Whether a first line that begins an object is no event and no wrapper of one.
-fn is_document(first: &[u8], rest: &[u8]) -> bool {
-    if docker_stream(first).is_some() {
-        return true;
-    }
-    match serde_json::from_slice::<&serde_json::value::RawValue>(first) {
-        Ok(_) => serde_json::from_slice::<Fields<'_>>(first).is_ok_and(|fields| {
-            let is_open = |it: Json<'_>| matches!(it.kind(), Kind::List | Kind::Object);
-            let is_plain = fields.get("stage").is_some();
-            !is_plain && CONTAINERS.iter().any(|name| fields.get(name).is_some_and(is_open))
-        }),
-        // Several objects in one line.
-        Err(err) if !err.is_eof() => first.windows(2).any(|it| it == b"}{"),
-        // An object over several lines, or one so long that its end is not seen.
-        Err(_) => match rest.first() {
-            Some(b'{') => false,
-            Some(_) => true,
-            None => begins_with_container(first),
-        },
-    }
-}
-
-/// Which of its two streams a line of Docker's log is of; it cuts lines into parts.
-fn docker_stream(object: &[u8]) -> Option<usize> {
-    // Few objects have this near their start; the others are not read twice.
-    let start = &object[..object.len().min(512)];
-    memchr::memmem::find(start, b"\"log\":\"")?;
-    let fields = serde_json::from_slice::<Fields<'_>>(object).ok()?;
-    match &*fields.get("stream")?.text() {
-        "stdout" => Some(0),
-        "stderr" => Some(1),
-        _ => None,
-    }
-}
-
-/// Whether one of the first fields of an object whose end is not seen holds many pieces.
-fn begins_with_container(start: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(&start[..start.len().min(4096)]);
-    CONTAINERS.iter().any(|name| {
-        let written = format!("\"{name}\":");
-        text.find(&written).is_some_and(|at| {
-            let depth = text[..at].matches(['{', '[']).count() as i64
-                - text[..at].matches(['}', ']']).count() as i64;
-            depth == 1 && text[at + written.len()..].trim_start().starts_with(['[', '{'])
-        })
-    })
-}
+/// An unknown list or object of at most so many bytes is held whole; a larger one is gone into.
+const MAX_HELD: usize = 1 << 20;
 
 /// Reads documents and lines to the end of the input.
 pub(super) fn read(
@@ -94,8 +36,13 @@ pub(super) fn read(
         ends_in_line: false,
         is_line_start: true,
     };
-    let mut documents =
-        Documents { bytes, max_line, finder: Finder::new(1, emit), partial: Default::default() };
+    let mut documents = Documents {
+        bytes,
+        max_line,
+        finder: Finder::new(1, emit),
+        partial: Default::default(),
+        heading: None,
+    };
     documents.byte_order_mark();
     documents.all();
     documents.unfinished();
@@ -147,6 +94,46 @@ impl Bytes<'_> {
         Some(byte)
     }
 
+    /// Whether the value that begins here ends within so many bytes. Nothing is taken.
+    fn ends_within(&mut self, limit: usize) -> bool {
+        let mut wanted = 4 << 10;
+        loop {
+            let has_more = self.look_ahead(wanted);
+            let ahead = &self.buffer[self.at..self.end];
+            if value_len(&ahead[..ahead.len().min(wanted)]).is_some() {
+                return true;
+            }
+            if !has_more || wanted >= limit {
+                // At the end of the input nothing is left to be gone into.
+                return !has_more;
+            }
+            wanted = (wanted * 8).min(limit);
+        }
+    }
+
+    /// Fills the buffer with so many bytes from here on; `false` if the input ends before.
+    fn look_ahead(&mut self, wanted: usize) -> bool {
+        if self.buffer.len() - self.at < wanted {
+            self.buffer.copy_within(self.at..self.end, 0);
+            (self.at, self.end) = (0, self.end - self.at);
+            if self.buffer.len() < wanted {
+                self.buffer.resize(wanted, 0);
+            }
+        }
+        while self.end - self.at < wanted && self.failed.is_none() {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    self.end += n;
+                    self.consumed.bytes += n as u64;
+                }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => self.failed = Some(err),
+            }
+        }
+        self.failed.is_none()
+    }
+
     /// The next byte that is no blank, not taken.
     fn peek_behind_blanks(&mut self) -> Option<u8> {
         while self.peek()?.is_ascii_whitespace() {
@@ -154,6 +141,32 @@ impl Bytes<'_> {
         }
         self.peek()
     }
+}
+
+/// The length of the list or object that a text begins with, if it ends in it.
+fn value_len(text: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => loop {
+                at += 1 + memchr::memchr2(b'"', b'\\', text.get(at + 1..)?)?;
+                if text[at] == b'"' {
+                    break;
+                }
+                at += 1;
+            },
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
 }
 
 /// Why a document cannot be read on.
@@ -171,6 +184,8 @@ struct Documents<'i, 'e> {
     finder: Finder<'e>,
     /// What container runtimes split, of standard output and of standard error.
     partial: [Partial; 2],
+    /// What a line of text before a document says about it.
+    heading: Option<Context>,
 }
 
 /// The parts of a line so far.
@@ -206,7 +221,8 @@ impl Documents<'_, '_> {
                 self.text_line();
                 continue;
             }
-            if let Err(broken) = self.value(0, &Context::default()) {
+            let context = self.heading.take().unwrap_or_default();
+            if let Err(broken) = self.value(0, &context) {
                 if matches!(broken, Broken::Salvaged) {
                     self.pass_line();
                     continue;
@@ -287,11 +303,28 @@ impl Documents<'_, '_> {
             }
             return;
         }
-        let text = String::from_utf8_lossy(line);
+        let text = String::from_utf8_lossy(line).into_owned();
+        if let Some(context) = text::heading(&text) {
+            if text.trim_end().ends_with('{') {
+                return self.opened_object(&context);
+            }
+            self.heading = Some(context);
+            return;
+        }
         if self.finder.text(&text, &Context::default()) == Outcome::Nothing
             && !text.trim().is_empty()
         {
             self.finder.skip("no audit event in this line");
+        }
+    }
+
+    /// An object whose brace ended a line of text.
+    fn opened_object(&mut self, context: &Context) {
+        let line = self.finder.line;
+        if self.members(0, context).is_err() {
+            self.finder.line = line;
+            self.finder.skip("the object that begins in this line is no JSON");
+            self.pass_line();
         }
     }
 
@@ -339,7 +372,8 @@ impl Documents<'_, '_> {
             _ => true,
         };
         if !is_dull && self.finder.value(json, context) == Outcome::Nothing {
-            self.finder.skip("no audit event in this text");
+            let kind = if json.kind() == Kind::Text { "text" } else { "JSON" };
+            self.finder.skip(format!("no audit event in this {kind}"));
         }
     }
 
@@ -351,7 +385,11 @@ impl Documents<'_, '_> {
             return Ok(());
         }
         loop {
-            self.value(depth + 1, context)?;
+            // A list in a list is a row.
+            let is_row = self.bytes.peek_behind_blanks() == Some(b'[')
+                && depth > 0
+                && self.bytes.ends_within(MAX_HELD.min(self.max_line));
+            self.value(if is_row { MAX_DEPTH } else { depth + 1 }, context)?;
             match self.bytes.peek_behind_blanks().ok_or(Broken::Ends)? {
                 b',' => drop(self.bytes.next()),
                 b']' => {
@@ -365,10 +403,16 @@ impl Documents<'_, '_> {
 
     /// An object: fields that hold many pieces are gone into, and the others are put together.
     fn object(&mut self, depth: usize, context: &Context) -> Result<(), Broken> {
+        self.bytes.next();
+        self.members(depth, context)
+    }
+
+    /// The rest of an object whose brace was taken.
+    fn members(&mut self, depth: usize, context: &Context) -> Result<(), Broken> {
         let line = self.bytes.consumed.lines + 1;
         let mut written = vec![b'{'];
         let (mut is_whole, mut has_container) = (true, false);
-        self.bytes.next();
+        let n_found = self.finder.n_found;
         let result = loop {
             match self.bytes.peek_behind_blanks() {
                 Some(b'}') => {
@@ -389,6 +433,12 @@ impl Documents<'_, '_> {
         if !has_container {
             self.finder.line = line;
             return self.found(written, is_whole, result, depth, context);
+        }
+        if result.is_ok() && is_whole && written.len() > 1 && self.finder.n_found == n_found {
+            // The lists were the collector's.
+            self.finder.line = line;
+            written.push(b'}');
+            self.finder.value(Json::new(&written), context);
         }
         result
     }
@@ -415,9 +465,15 @@ impl Documents<'_, '_> {
         }
         self.bytes.next();
         let first = self.bytes.peek_behind_blanks().ok_or(Broken::Ends)?;
-        let is_container =
-            matches!(first, b'[' | b'{') && CONTAINERS.contains(&&*Json::new(&name).text());
-        if is_container && !is_event_so_far(written) {
+        let is_open = matches!(first, b'[' | b'{') && !is_event_so_far(written);
+        let is_container = is_open && {
+            let name = Json::new(&name).text();
+            CONTAINERS.contains(&&*name)
+                || !shape::is_event_field(&name)
+                    && depth < MAX_DEPTH
+                    && !self.bytes.ends_within(MAX_HELD.min(self.max_line))
+        };
+        if is_container {
             let whole = [written.as_slice(), b"}"].concat();
             let context = match serde_json::from_slice::<Fields<'_>>(&whole) {
                 Ok(fields) => inner(&fields, context),
