@@ -39,8 +39,22 @@ pub struct RecentWrites {
     /// By namespace and resource: what may make a controller create objects whose names it does not choose.
     pub triggers:
         std::collections::HashMap<(Text, &'static str), std::collections::VecDeque<Touch>>,
+    /// Service accounts that behave as controllers, and the custom resources that they read.
+    pub operators: std::collections::HashMap<String, Operator>,
+    /// The autoscaler of each workload.
+    pub autoscalers: std::collections::HashMap<ObjectKey, ObjectKey>,
+    /// What was deleted as a whole: by resource and namespace.
+    pub collections: std::collections::HashMap<(Text, Text), Touch>,
     /// Creates without a name, until the name is seen.
     pub nameless: std::collections::VecDeque<Nameless>,
+}
+
+/// What is known of a program that runs as a service account.
+#[derive(Debug, Default)]
+pub struct Operator {
+    /// It watches, or holds a lease.
+    pub is_controller: bool,
+    pub resources: std::collections::BTreeSet<Text>,
 }
 
 /// A create whose name the log does not tell.
@@ -289,7 +303,13 @@ impl Causes<'_> {
         }
         let object = self.objects.get(&r.object())?;
         let created = object.created.as_ref().filter(|touch| is_recent(touch, now));
-        let deleted = object.deleted.as_ref().filter(|touch| is_recent(touch, now));
+        let is_deleting =
+            r.facts.as_ref().is_none_or(|facts| facts.uid.is_empty() || facts.is_deleting);
+        let collection =
+            self.recent.collections.get(&(r.resource.clone(), r.namespace.clone())).filter(
+                |touch| is_deleting && created.is_none_or(|created| created.time < touch.time),
+            );
+        let deleted = object.deleted.as_ref().or(collection).filter(|touch| is_recent(touch, now));
         let Some(gone) = deleted else {
             return cause(created.or_else(|| object.latest_spec(now)), Reason::PodLifecycle);
         };
@@ -690,6 +710,17 @@ impl Causes<'_> {
             let is_first = object.status.as_ref().is_none_or(|status| status.time < touch.time);
             return if is_first { cause(Some(touch), Reason::Reconcile) } else { None };
         }
+        if &*r.subresource != "scale" {
+            return None;
+        }
+        let autoscaler = self.objects.get(self.recent.autoscalers.get(&key)?)?;
+        let target = self.objects.get(&key)?;
+        let (min, max) = autoscaler.bounds?;
+        let (old, new) = (target.replicas?, r.facts.as_ref()?.replicas?);
+        if (old < min && new == min) || (old > max && new == max) {
+            let touch = newest([autoscaler.latest_spec(now), target.scaler(old)]);
+            return cause(touch, Reason::BoundViolated);
+        }
         None
     }
 
@@ -719,9 +750,44 @@ impl Causes<'_> {
         cause(gone.as_ref(), Reason::NamespaceDeleted)
     }
 
-    /// A program of a service account: it follows from the object that it reconciles.
+    /// A controller that is not of Kubernetes follows from the object that it reconciles: the owner of
+    /// what it touches, the object itself, or a custom resource whose name the object's name begins with.
     fn operator(&mut self, r: &Request) -> Found {
-        let _ = r;
-        None
+        const LATELY: Span = Span::from_secs(15);
+        let now = r.received;
+        if r.name.is_empty() || &*r.resource == "leases" || matches!(&*r.verb, "list" | "watch") {
+            return None;
+        }
+        let key = r.object();
+        let operator = self.recent.operators.get(&r.identity.user.username)?;
+        let is_own = operator.resources.contains(&key.resource);
+        let mut owner = self.objects.owners(r).into_iter().next();
+        if owner.is_none() && !is_own {
+            let mut name = &*key.name;
+            'found: loop {
+                for resource in &operator.resources {
+                    let candidate = ObjectKey {
+                        resource: resource.clone(),
+                        namespace: key.namespace.clone(),
+                        name: Text::from(name),
+                    };
+                    if self.objects.get(&candidate).is_some() {
+                        owner = Some(candidate);
+                        break 'found;
+                    }
+                }
+                let Some((stem, _)) = name.rsplit_once('-') else { break };
+                name = stem;
+            }
+            if let Some(owner) = owner.as_ref().filter(|_| r.is_write()) {
+                self.objects.adopt(&key, owner, now);
+            }
+        }
+        let target = owner.unwrap_or(key);
+        let touch = self.objects.get(&target)?.latest(now)?;
+        if Span::between(touch.time, now) > LATELY {
+            return None;
+        }
+        cause(Some(touch), Reason::OperatorReconcile)
     }
 }

@@ -50,6 +50,7 @@ pub struct Invocation {
     missing_in: HashSet<Text>,
     has_schema: bool,
     has_selector_list: bool,
+    has_conflict: bool,
     failed_stream: Option<(String, Text)>,
 }
 
@@ -95,6 +96,7 @@ impl Invocation {
             missing_in: HashSet::new(),
             has_schema: false,
             has_selector_list: false,
+            has_conflict: false,
             failed_stream: None,
         };
         invocation.note(request);
@@ -165,7 +167,13 @@ impl Invocation {
                 self.failed_stream = Some((request.path().to_owned(), request.subresource.clone()));
             }
         }
+        self.has_conflict |= request.code == 409 && request.is_dry_run();
         self.last = request;
+    }
+
+    /// A watch or a stream has ended.
+    pub fn end(&mut self, time: Timestamp) {
+        self.active = self.active.max(time);
     }
 
     /// Why `r` continues this run, and how surely; `None` where it does not.
@@ -228,11 +236,23 @@ impl Invocation {
         {
             return Some((Reason::DrainSeries, 0.9));
         }
+        // Helm asks for the version, without parameters, when it starts.
+        if tool == "Helm" || tool == "helm" {
+            let is_start = r.path() == "/version" && !r.uri.contains('?');
+            return (!is_start && gap <= Span::from_secs(2))
+                .then_some((Reason::ReleaseSeries, 0.8));
+        }
+        // A dry run that met a conflict is tried again, and looks at the object before.
+        let is_retry = last.code == 409 && last.is_dry_run() || last.is_read() && self.has_conflict;
+        if is_retry
+            && gap <= Span::from_secs(3)
+            && self.read.contains(&object)
+            && (r.is_dry_run() || verb == "get")
+        {
+            return Some((Reason::SameObjectWrite, 0.9));
+        }
         if gap > limit {
             return None;
-        }
-        if tool == "Helm" || tool == "helm" {
-            return Some((Reason::ReleaseSeries, 0.8));
         }
         if is_single_request_tool(tool) {
             return None;
@@ -350,6 +370,26 @@ impl Invocation {
             && !self.written.contains(&object)
         {
             return Some((Reason::ApplySeries, 0.7));
+        }
+        if verb == "create"
+            && &*last.verb == "create"
+            && self.has_schema
+            && manager == "kubectl-create"
+            && last.field_manager() == manager
+            && last.object() != object
+        {
+            return Some((Reason::WriteSeries, 0.8));
+        }
+        // `apply --prune` lists what has the label, and deletes the rest.
+        let has_applied = self.managers.contains("kubectl-client-side-apply");
+        if has_applied && verb == "list" && r.has_parameter("labelSelector") {
+            return Some((Reason::ApplySeries, 0.8));
+        }
+        if has_applied
+            && verb == "delete"
+            && self.listed.contains(&(r.resource.clone(), r.namespace.clone()))
+        {
+            return Some((Reason::DeleteSeries, 0.8));
         }
         if verb == "delete" && &*last.verb == "delete" && last.object() != object {
             return Some((Reason::DeleteSeries, 0.8));

@@ -194,8 +194,15 @@ impl Linker {
             {
                 step.code = request.code;
             }
+            let number = *number;
             if request.is_complete {
                 self.started.remove(&key);
+                let client = self.clients.get_mut(&request.identity.key);
+                let run = client
+                    .and_then(|client| client.open.iter_mut().find(|run| run.action == number));
+                if let Some(run) = run {
+                    run.end(request.end);
+                }
             }
             return;
         }
@@ -203,14 +210,10 @@ impl Linker {
         if request.role() != Role::Initiator {
             self.name_creates(&request);
         }
-        let origin = if request.role() == Role::Initiator {
-            let number = self.join(&request);
-            if !request.is_complete {
-                self.started.insert(key, number);
-            }
-            Some(number)
-        } else {
-            self.link(&request)
+        let origin = match request.role() {
+            Role::Initiator => Some(self.start_or_join(&request, key)),
+            Role::Operator => self.operate(&request, key),
+            _ => self.link(&request),
         };
         match origin {
             Some(number) => {
@@ -231,6 +234,37 @@ impl Linker {
                 self.affect(&request, None);
             }
         }
+    }
+
+    fn start_or_join(&mut self, request: &Arc<Request>, key: (Text, Timestamp)) -> u64 {
+        let number = self.join(request);
+        if !request.is_complete {
+            self.started.insert(key, number);
+        }
+        number
+    }
+
+    /// A program that runs as a service account: a controller where it watches or holds a lease, else a
+    /// client like any other. A write of a controller without a known cause is an action of its own.
+    fn operate(&mut self, request: &Arc<Request>, key: (Text, Timestamp)) -> Option<u64> {
+        if self.recent.operators.len() > MOST_CLIENTS {
+            self.recent.operators.clear();
+        }
+        let operator =
+            self.recent.operators.entry(request.identity.user.username.clone()).or_default();
+        operator.is_controller |= &*request.verb == "watch" || &*request.resource == "leases";
+        if request.resource.contains('.') && operator.resources.len() < 64 {
+            operator.resources.insert(request.resource.clone());
+        }
+        if !operator.is_controller {
+            return Some(self.start_or_join(request, key));
+        }
+        let found = self.link(request);
+        let is_own = request.is_write()
+            && !request.has_failed()
+            && !matches!(&*request.resource, "leases" | "events")
+            && &*request.subresource != "status";
+        if found.is_none() && is_own { Some(self.start_or_join(request, key)) } else { found }
     }
 
     /// The run that a client's request belongs to: the number of its action.
@@ -488,6 +522,34 @@ impl Linker {
                 self.recent.in_flight.pop_front();
             }
         }
+        if &*r.verb == "deletecollection" && !r.has_failed() && origin.is_some() {
+            let touch = Touch {
+                time: now,
+                origin: origin.clone(),
+                by: r.role(),
+                is_create: false,
+                is_binding: false,
+                is_delete: true,
+                template: None,
+                replicas: None,
+                generation: None,
+                changes_metadata: false,
+                message: Text::from(""),
+            };
+            if self.recent.collections.len() > 10_000 {
+                self.recent.collections.clear();
+            }
+            // The first of several attempts counts.
+            let place = (r.resource.clone(), r.namespace.clone());
+            let old = self
+                .recent
+                .collections
+                .get(&place)
+                .map(|old| old.origin.as_ref().map(|origin| origin.action));
+            if old != Some(touch.origin.as_ref().map(|origin| origin.action)) {
+                self.recent.collections.insert(place, touch);
+            }
+        }
         if let Role::Controller(controller) = r.role()
             && r.name.is_empty()
             && &*r.verb == "create"
@@ -606,6 +668,15 @@ impl Linker {
         }
 
         let owners = object.owners.clone();
+        if &*key.resource == "horizontalpodautoscalers"
+            && let Some(target) = object.about.clone()
+        {
+            if self.recent.autoscalers.len() > 10_000 {
+                self.recent.autoscalers.clear();
+            }
+            let target = self.objects.resolve(&target, &key.namespace);
+            self.recent.autoscalers.insert(target, key.clone());
+        }
         if !is_status {
             self.note_trigger(&key, &touch);
         }

@@ -263,6 +263,14 @@ impl Objects {
         all.iter().filter(selects).cloned().collect()
     }
 
+    /// Remembers that an object belongs to another, where nothing else is known of its owners.
+    pub fn adopt(&mut self, key: &ObjectKey, owner: &ObjectKey, now: Timestamp) {
+        let object = self.all.entry(key.clone()).or_insert_with(|| Object::new(now));
+        if object.owners.is_empty() {
+            object.owners = vec![owner.clone()];
+        }
+    }
+
     /// Remembers an object whose creation was found out later.
     pub fn create(&mut self, key: &ObjectKey, owner: ObjectKey, touch: Touch) {
         let object = self.all.entry(key.clone()).or_insert_with(|| Object::new(touch.time));
