@@ -1,6 +1,7 @@
 //! Questions to events. Each is a fold with a law, so files can be read in parts and in parallel.
 
 pub mod access;
+pub mod actions;
 pub mod execs;
 pub mod judge;
 pub mod policy_diff;

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::{Parser, Subcommand};
 
+mod actions;
 mod args;
 mod cluster_args;
 mod completion;
@@ -68,6 +69,8 @@ enum Command {
     Events(events::Args),
     #[command(alias = "exec")]
     Execs(execs::Args),
+    #[command(alias = "action")]
+    Actions(actions::Args),
     Who(who::Args),
     Rbac(rbac::Args),
     Policy(policy::Args),
@@ -89,6 +92,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Stats(args) => stats::run(args, out),
         Command::Events(args) => events::run(args, out),
         Command::Execs(args) => execs::run(args, out),
+        Command::Actions(args) => actions::run(args, out),
         Command::Who(args) => who::run(args, out),
         Command::Rbac(args) => rbac::run(args, out),
         Command::Policy(args) => policy::run(args, out),

@@ -15,10 +15,11 @@ use super::support::leaves;
 const LOG: &str = "examples/audit.log";
 
 /// Every command that reads events, as far as the PATH.
-const READERS: [&str; 13] = [
+const READERS: [&str; 14] = [
     "stats",
     "events",
     "execs",
+    "actions",
     "policy evaluate examples/policy.yaml",
     "policy simulate examples/policy.yaml",
     "policy diff examples/policy.yaml examples/policy.yaml",
@@ -100,6 +101,7 @@ fn nothing_is_told_as_nothing() {
         let words = match line.split(' ').next() {
             Some("stats") => "No requests found.",
             Some("execs") => "No sessions found.",
+            Some("actions") => "No action found.",
             Some("events") => "No events found.",
             _ if line.starts_with("policy evaluate") => "No events found.",
             _ if line.starts_with("policy filter") => "No events found.",
@@ -162,11 +164,12 @@ fn errors_say_what_to_do() {
 }
 
 /// What nobody can list: numbers, sizes, times, names and texts of the person's own.
-const FREE: [&str; 24] = [
+const FREE: [&str; 27] = [
     "as_group",
     "as_uid",
     "as_user",
     "as_user_extra",
+    "cause_of",
     "command",
     "expressions",
     "group",
@@ -178,7 +181,9 @@ const FREE: [&str; 24] = [
     "max_line",
     "max_names",
     "max_namespaces",
+    "min_confidence",
     "node_timeout",
+    "object",
     "poll_interval",
     "request_timeout",
     "selector",

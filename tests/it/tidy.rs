@@ -32,7 +32,8 @@ fn front_doors_have_an_example() {
 /// Which module may use which: the table of ARCHITECTURE.md. It has no cycle.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &[]),
-    ("report", &[]),
+    // `actions` builds its document here; older analyses still hold theirs, until they move.
+    ("report", &["event", "analysis"]),
     ("decode", &["event"]),
     ("filter", &["event", "decode"]),
     ("policy", &["event", "decode"]),

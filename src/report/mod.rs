@@ -1,5 +1,7 @@
 //! A result as plain data: what a command found, before anybody chose a format.
 
+pub mod actions;
+
 use serde::Serialize;
 
 /// The result of a command. The document is the serialized report with `apiVersion` and `kind`
