@@ -385,12 +385,15 @@ fn verb(event: &Event<'_>) -> Cell {
 
 /// `pods/web-0/exec`, or the path of what is no resource.
 fn what(event: &Event<'_>) -> Cell {
+    let refused = event.refused_impersonation();
+    let refused = refused.map_or(String::new(), |it| format!("cannot {}: ", it.label()));
     let Some(object) = &event.object_ref else {
-        return Cell::from(event.request_uri.split('?').next().unwrap_or_default());
+        let path = event.request_uri.split('?').next().unwrap_or_default();
+        return Cell::from(format!("{refused}{path}"));
     };
     let group =
         if object.api_group.is_empty() { String::new() } else { format!(".{}", object.api_group) };
-    let mut text = format!("{}{group}", object.resource);
+    let mut text = format!("{refused}{}{group}", object.resource);
     for part in [&object.name, &object.subresource] {
         if !part.is_empty() {
             text += &format!("/{part}");

@@ -8,8 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
 mod attributes;
+mod cloud_identity;
 pub mod dry_run;
 mod field;
+mod impersonation;
 mod json;
 mod key;
 mod list_options;
@@ -19,7 +21,9 @@ mod time;
 pub mod uri;
 
 pub use attributes::{Attributes, ResourceRequest, Target};
+pub use cloud_identity::cloud_identity;
 pub use field::{Field, FieldSet};
+pub use impersonation::RefusedImpersonation;
 pub use json::{Json, Kind};
 pub use key::{KNOWN_KEYS, Key, KeyError, Part};
 pub use object::Object;
@@ -248,6 +252,14 @@ impl Event<'_> {
     /// As authenticated: the audit policy is evaluated before impersonation.
     pub fn as_authenticated(&self) -> Attributes<'_> {
         Attributes::of_request(&self.user, &self.verb, &self.request_uri)
+    }
+
+    /// Returns the impersonation that the API server refused, if that is why the request failed.
+    pub fn refused_impersonation(&self) -> Option<RefusedImpersonation> {
+        let status = self.response_status.as_ref().filter(|status| status.code == Some(403))?;
+        let is_judged = self.impersonated_user.is_some()
+            || self.annotations.contains_key("authorization.k8s.io/decision");
+        if is_judged { None } else { RefusedImpersonation::parse(&status.message) }
     }
 
     /// As authorized: RBAC decides about the impersonated user.

@@ -18,6 +18,7 @@ mod help;
 mod krew;
 mod recording;
 mod security;
+mod sessions;
 mod sources;
 mod stats;
 mod support;

@@ -1,6 +1,7 @@
 //! Which requests lead into a workload, and what their path and query say about it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::event::{Event, ObjectRef, uri};
 
@@ -125,6 +126,11 @@ impl Door {
             door.command = command.unwrap_or_default();
             (door.stdin, door.tty) = (stdin, tty);
         }
+        if door.command.is_empty()
+            && let Some(command) = event.annotations.get(GKE_COMMAND)
+        {
+            door.command = words(command);
+        }
         if kind == Type::Exec && is_copy(&door.command) {
             door.kind = Type::Cp;
         }
@@ -132,9 +138,22 @@ impl Door {
     }
 
     /// A patch of `ephemeralcontainers`: what runs is in the body, if that was recorded.
+    ///
+    /// The body is a pod or a patch of one, a JSON patch, or the `EphemeralContainers` that kubectl
+    /// 1.18 to 1.21 sends with a PUT.
     fn debug(event: &Event<'_>, object: &ObjectRef<'_>) -> Door {
         let mut door = Door::new(Type::Debug, object);
-        door.read_pod(event, |spec| spec.ephemeral_containers);
+        let body = event.request_object.map(RawValue::get).unwrap_or_default();
+        if let Ok(EphemeralContainers { ephemeral_containers: Some(all) }) =
+            serde_json::from_str(body)
+        {
+            door.read_container(all.into_iter().next_back());
+        } else if let Ok(operations) = serde_json::from_str::<Vec<PatchOperation>>(body) {
+            let added = operations.into_iter().rev().find_map(PatchOperation::container);
+            door.read_container(added);
+        } else {
+            door.read_pod(event, |spec| spec.ephemeral_containers);
+        }
         door
     }
 
@@ -152,7 +171,11 @@ impl Door {
             event.request_object.and_then(|it| serde_json::from_str(it.get()).ok());
         // A patch of ephemeral containers names the new one last.
         let last = pod.and_then(|it| it.spec).and_then(containers).and_then(|mut it| it.pop());
-        if let Some(container) = last {
+        self.read_container(last);
+    }
+
+    fn read_container(&mut self, container: Option<Container>) {
+        if let Some(container) = container {
             self.container = container.name;
             self.command = container.command.unwrap_or_default();
             self.command.extend(container.args.unwrap_or_default());
@@ -182,7 +205,12 @@ impl Door {
             [_, _, "proxy", "nodes", node] => node,
             _ => return None,
         };
-        let rest: Vec<&str> = parts.take(6).collect();
+        // The API server joins and cleans what follows before it passes the request on: `..` leads
+        // nowhere above the kubelet's root. A `?` that was escaped is no query.
+        // Source: `ResourceLocation` in `pkg/registry/core/node/rest`, `NodeREST.Connect`.
+        let rest = parts.collect::<Vec<_>>().join("/").replace('?', "%3f");
+        let rest = uri::canonical_path(&rest);
+        let rest: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).take(6).collect();
         let (&action, place) = rest.split_first()?;
         let kind = match action {
             "exec" => Type::NodeExec,
@@ -264,6 +292,19 @@ fn host(name: &str) -> &str {
     }
 }
 
+/// Where GKE puts the command, since its events have no query.
+const GKE_COMMAND: &str = "command.gke.io/command";
+
+/// Splits a command in one text into words: a JSON list, or as a shell does.
+fn words(command: &str) -> Vec<String> {
+    if let Ok(words) = serde_json::from_str(command) {
+        return words;
+    }
+    // To the splitter a `#` begins a comment, and nothing may be lost.
+    let words = if command.contains('#') { None } else { shlex::split(command) };
+    words.unwrap_or_else(|| command.split_whitespace().map(str::to_owned).collect())
+}
+
 /// Whether this is how `kubectl cp` calls tar.
 ///
 /// Source: `kubectl/pkg/cmd/cp/cp.go`: `tar cf - SRC`, the same in `sh -c` with `tail` for a
@@ -290,6 +331,35 @@ struct Pod {
 struct Spec {
     containers: Option<Vec<Container>>,
     ephemeral_containers: Option<Vec<Container>>,
+}
+
+/// The body of kubectl 1.18 to 1.21 for `ephemeralcontainers`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EphemeralContainers {
+    ephemeral_containers: Option<Vec<Container>>,
+}
+
+/// An operation of a JSON patch.
+#[derive(Deserialize)]
+struct PatchOperation<'a> {
+    path: String,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+impl PatchOperation<'_> {
+    /// The ephemeral container that it adds, if it adds one: a single one, or the last of a list.
+    fn container(self) -> Option<Container> {
+        let at = self.path.strip_prefix("/spec/ephemeralContainers")?;
+        let value = self.value?.get();
+        if at.is_empty() {
+            return serde_json::from_str::<Vec<Container>>(value).ok()?.pop();
+        }
+        // A path with more parts sets a field of a container that is there already.
+        let is_whole = !at[1..].contains('/');
+        if is_whole { serde_json::from_str(value).ok() } else { None }
+    }
 }
 
 #[derive(Deserialize)]
@@ -371,6 +441,17 @@ mod tests {
         let check = |path: &str, expected| {
             check("nodes/proxy", "get", &format!("{node}{path}"), expected);
         };
+        // Where `..` leads is what the kubelet gets, however it is escaped.
+        check("/logs/%2e%2e/exec/ns/p/c?command=id", r#"node-exec n1 p c ["id"]"#);
+        check("/logs/%252e%252e/exec/ns/p/c?command=id", r#"node-exec n1 p c ["id"]"#);
+        check("/x/%2E%2e/run/ns/p/c?cmd=id", r#"node-run n1 p c ["id"]"#);
+        check("/logs/../%2e./attach/ns/p/c", "node-attach n1 p c []");
+        check("/../../%2e%2e/portForward/ns/p", "node-portforward n1 p - []");
+        check("/%65xec%2fns%2fp/./c?command=id", r#"node-exec n1 p c ["id"]"#);
+        check("/x/..%2fcontainerLogs/ns/p/c", "proxy n1 p c []");
+        check("/exec/ns/p/c/../c", "node-exec n1 p c []");
+        check("/exec/ns/p/c%3fcommand=id", "node-exec n1 p c?command=id []");
+        check("/exec/../logs/audit.log", "none");
         check("/exec/ns/p/c?command=id&command=-u", r#"node-exec n1 p c ["id", "-u"]"#);
         check("//exec//ns/p/uid/c?command=id", r#"node-exec n1 p c ["id"]"#);
         check("/run/ns/p/c?cmd=ls+-l", r#"node-run n1 p c ["ls", "-l"]"#);

@@ -10,7 +10,7 @@ use super::{
     tool::Tool,
 };
 use crate::{
-    event::{Attributes, Timestamp},
+    event::{Attributes, RefusedImpersonation, Timestamp},
     rbac::{Identity, Snapshot, now},
     report::{Cell, Column, Report, Table},
 };
@@ -62,6 +62,9 @@ pub struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// The last request, for an authorizer.
+    /// Why it was refused, where the reason was impersonation: shown to people.
+    #[serde(skip)]
+    pub refused_impersonation: Option<RefusedImpersonation>,
     #[serde(skip)]
     verb: Shared<str>,
     #[serde(skip)]
@@ -118,6 +121,7 @@ impl Item {
             log: session.log,
             service: door.service,
             identity: None,
+            refused_impersonation: session.refused_impersonation,
             verb: session.verb,
             uri: session.uri,
         }
@@ -151,10 +155,15 @@ impl Item {
             it => text(it),
         };
         let times = if n_times > 1 { format!(" ×{n_times}") } else { String::new() };
-        let code = match (self.state, self.code) {
-            (State::Denied | State::Failed, Some(code)) => format!(" {code}"),
-            _ => String::new(),
+        let mut state = match (self.state, self.code) {
+            (State::Denied | State::Failed, Some(code)) => {
+                format!("{} {code}", self.state.as_str())
+            }
+            _ => self.state.as_str().to_owned(),
         };
+        if let Some(refused) = &self.refused_impersonation {
+            state += &format!(", cannot {}", refused.label());
+        }
         let tool = self.tool.as_ref().map(|it| {
             it.version.as_ref().map_or(it.name.clone(), |version| format!("{} {version}", it.name))
         });
@@ -171,14 +180,15 @@ impl Item {
         let mut row = vec![
             self.start_time.map_or(Cell::None, |it| Cell::Time(it.0)),
             longest.map_or(Cell::None, Cell::Seconds),
-            self.who().into(),
+            self.who_by(self.who()).into(),
             format!("{}{times}", self.kind).into(),
             self.target().into(),
             container.into(),
-            if self.tty == Some(true) { "yes" } else { "no" }.into(),
-            format!("{}{code}", self.state.as_str()).into(),
+            self.tty.map(|has_tty| if has_tty { "yes" } else { "no" }).into(),
+            state.into(),
             quoted(&self.command).into(),
             by.into(),
+            self.user.cloud_identity().into(),
             ips.join(",").into(),
             tool.into(),
             protocol.into(),
@@ -199,6 +209,14 @@ impl Item {
     /// The user that was let in.
     fn who(&self) -> &str {
         &self.impersonated_user.as_ref().unwrap_or(&self.user).username
+    }
+
+    /// `alice by dave`, where dave acted as alice.
+    fn who_by(&self, who: &str) -> String {
+        match &self.impersonated_user {
+            Some(_) => format!("{who} by {}", self.user.username),
+            None => who.to_owned(),
+        }
     }
 
     /// What was entered.
@@ -222,14 +240,16 @@ impl Item {
             (_, Some(true)) => " -t",
             _ => "",
         };
-        let what = format!("{}{times}{flags} {}", self.kind, quoted(&self.command));
+        let refused = self.refused_impersonation.as_ref();
+        let refused = refused.map_or(String::new(), |it| format!(" (cannot {})", it.label()));
+        let what = format!("{}{times}{flags}{refused} {}", self.kind, quoted(&self.command));
         vec![
             self.start_time.map_or(Cell::None, |it| Cell::Minute(it.0)),
             lasted,
             // The mark says that something is left out, so that no other user's name is this one.
             match self.who().strip_prefix("system:serviceaccount:") {
-                Some(name) => format!("…:{name}").into(),
-                None => self.who().into(),
+                Some(name) => self.who_by(&format!("…:{name}")).into(),
+                None => self.who_by(self.who()).into(),
             },
             self.target().into(),
             what.trim_end().into(),
@@ -242,6 +262,7 @@ impl Item {
         what(self) == what(other)
             && self.user.username == other.user.username
             && self.impersonated_user == other.impersonated_user
+            && self.refused_impersonation == other.refused_impersonation
             && self.source_ips == other.source_ips
             && (
                 &self.node,
@@ -372,6 +393,7 @@ fn columns() -> Vec<Column> {
         column("STATE"),
         column("COMMAND").shrinking(),
         column("BY").wide(),
+        column("CLOUD-IDENTITY").wide(),
         column("FROM").wide(),
         column("TOOL").wide(),
         column("PROTOCOL").wide(),

@@ -279,6 +279,39 @@ fn stages() {
     check(&[("l", event("1", "", "get", STARTED, 401, 1.0, 2.0))], "1 denied 401 1 l");
 }
 
+/// Times as the API server recorded them when the kubelet answered 400, and of the command `id`.
+#[test]
+fn upgrades_that_the_kubelet_refused() {
+    let pair = |uri: &str, received: f64, started: f64, end: f64| {
+        let with_uri = |line: String| {
+            let mut event: Value = serde_json::from_str(&line).expect("JSON");
+            event["requestURI"] = uri.into();
+            if uri.contains("/nodes/") {
+                event["objectRef"] = json!({"resource": "nodes", "name": "n", "apiVersion": "v1", "subresource": "proxy"});
+            }
+            event.to_string()
+        };
+        [
+            ("l", with_uri(event("1", "u", "create", STARTED, 101, received, started))),
+            ("l", with_uri(event("1", "u", "create", COMPLETE, 101, received, end))),
+        ]
+    };
+    let state = |lines: &[(&str, String)]| {
+        let list = fold(&Question::default(), lines, 1);
+        list.items.iter().map(|item| item.state.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let pod = "/api/v1/namespaces/a/pods/p/exec?command=id";
+    let node = "/api/v1/nodes/n/proxy/exec/a/p/c?command=id&output=1";
+    let refused = pair(pod, 1.0, 1.004_138, 1.004_387);
+    assert_eq!(state(&refused), "failed");
+    assert_eq!(state(&refused[1..]), "failed", "the query alone tells");
+    assert_eq!(state(&pair(node, 1.0, 1.003_586, 1.003_803)), "unknown");
+    let with_output = format!("{pod}&stdout=1");
+    assert_eq!(state(&pair(&with_output, 1.0, 1.003_586, 1.003_803)), "unknown");
+    assert_eq!(state(&pair(&with_output, 1.0, 1.005_592, 1.034_402)), "closed");
+    assert_eq!(state(&pair(pod, 1.0, 1.5, 9.0)), "closed");
+}
+
 #[test]
 fn rotated_files_of_unknown_logs() {
     let halves = [
@@ -317,11 +350,11 @@ fn one_audit_id() {
         ("l", event("1", "v", "get", COMPLETE, 101, 1.0, 3.0)),
     ];
     assert_eq!(fold(&Question::default(), &two_users, 1).items.len(), 2);
-    let aggregated = [
-        ("outer", event("1", "u", "get", COMPLETE, 101, 1.0, 5.0)),
-        ("inner", event("1", "u", "get", COMPLETE, 101, 1.1, 4.9)),
+    let forged = [
+        ("cp-1", event("1", "u", "get", COMPLETE, 101, 1.0, 5.0)),
+        ("cp-2", event("1", "u", "get", COMPLETE, 101, 1.1, 4.9)),
     ];
-    check(&aggregated, "1 closed 101 4 outer");
+    check(&forged, "1 closed 101 4 cp-1; 1 closed 101 3.8 cp-2");
     let again = [
         ("l", event("1", "u", "get", COMPLETE, 101, 1.0, 5.0)),
         ("l", event("1", "u", "get", COMPLETE, 101, 1.1, 4.9)),

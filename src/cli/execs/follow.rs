@@ -30,15 +30,23 @@ use crate::{
     rbac::Snapshot,
 };
 
+/// How sessions are shown.
+pub struct Asked<'a> {
+    pub shape: Shape,
+    pub output: &'a OutputArgs,
+    pub snapshot: Option<&'a Snapshot>,
+    /// The most sessions that are shown; then it ends.
+    pub limit: usize,
+}
+
 pub fn run(
     (source, following): (&SourceArgs, &FollowArgs),
-    shape: Shape,
-    output: &OutputArgs,
+    asked: &Asked<'_>,
     projection: &Projection,
     sessions: ExecSessions,
-    snapshot: Option<&Snapshot>,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
+    let &Asked { shape, output, snapshot, limit } = asked;
     // What started before the window and still lasts left its only trace before it.
     let (followed, sources) = source.followed(Window::default(), following)?;
     let (reading, all) = (source.reading(), Filter::default());
@@ -47,6 +55,7 @@ pub fn run(
         let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut whole);
         let exit = sources.exit(&mut folded, output)?;
         let mut report = whole.0.finish();
+        super::limit(&mut report, if limit == usize::MAX { 0 } else { limit });
         if let Some(snapshot) = snapshot {
             report.resolve(snapshot);
         }
@@ -59,12 +68,13 @@ pub fn run(
         containers: Containers::of(source),
         now: now(),
         screen: Screen::new(shape, output, snapshot, out),
+        left: limit,
         result: Ok(()),
     };
     let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut watch);
-    let Watch { live, mut screen, result, .. } = watch;
+    let Watch { live, mut screen, mut left, result, .. } = watch;
     result?;
-    screen.tell(live.finish(now()))?;
+    screen.tell(limited(live.finish(now()), &mut left))?;
     screen.out.flush()?;
     let exit = sources.exit(&mut folded, output)?;
     summary(&folded.input, output, screen.out)?;
@@ -96,7 +106,20 @@ struct Watch<'o> {
     /// As of the last pause, at most a second ago.
     now: Timestamp,
     screen: Screen<'o>,
+    /// How many more sessions are shown.
+    left: usize,
     result: io::Result<()>,
+}
+
+/// The news of as many sessions as are left to be shown, and of those that were shown before.
+fn limited(told: Vec<Told>, left: &mut usize) -> Vec<Told> {
+    let mut told = told;
+    told.retain(|it| {
+        let is_shown = !it.is_first || *left > 0;
+        *left -= usize::from(it.is_first && is_shown);
+        is_shown
+    });
+    told
 }
 
 impl Watcher for Watch<'_> {
@@ -107,13 +130,14 @@ impl Watcher for Watch<'_> {
 
     fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
         self.now = now();
-        let mut told = self.live.drain(self.now);
+        let mut told = limited(self.live.drain(self.now), &mut self.left);
         if let Some(containers) = &mut self.containers {
             containers.renew();
             told.iter_mut().for_each(|it| containers.complete(&mut it.item));
         }
         self.result = self.screen.show(told, &self.live, self.now);
-        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let is_done = self.left == 0 || self.result.is_err();
+        if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn note(&mut self, note: &str) {
@@ -239,7 +263,9 @@ impl<'o> Screen<'o> {
             widths.add(&usual.collect::<Vec<_>>());
             let mut widths = widths.fit(look.width);
             // Longer commands than the first will come: they get what is left of the terminal.
-            if let (Some(last), Some(terminal)) = (widths.pop(), look.width) {
+            if let Some(terminal) = look.width
+                && let Some(last) = widths.pop()
+            {
                 let used = widths.iter().map(|it| it + table::GAP).sum::<usize>();
                 widths.push(terminal.saturating_sub(used).max(last));
             }

@@ -9,11 +9,14 @@ use serde::Serialize;
 use super::{
     Error, Exit,
     args::{FollowArgs, OutputArgs, SourceArgs, When, summary, timezone},
+    exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
     resolve::ResolveArgs,
 };
 use crate::{
-    analysis::execs::{ExecSessions, Question, State, Type, change_event::ChangeEvent},
+    analysis::execs::{
+        ExecSessionList, ExecSessions, Question, State, Type, change_event::ChangeEvent,
+    },
     decode::Projection,
     filter::Window,
     output::{self, Format},
@@ -58,6 +61,9 @@ pub struct Args {
     /// Sessions whose command (quoted as for a shell) matches this regular expression
     #[arg(long, value_name = "RE")]
     command: Option<Regex>,
+    /// Show at most N sessions, by their start; 0 shows all
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    limit: usize,
     /// Show passwords, tokens and keys in commands
     #[arg(long)]
     show_secrets: bool,
@@ -155,7 +161,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     if args.follow.follow {
         let snapshot = snapshot.as_ref();
         let source = (&args.source, &args.follow);
-        return follow::run(source, shape, &output, &projection, sessions, snapshot, out);
+        let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+        let asked = follow::Asked { shape, output: &output, snapshot, limit };
+        return follow::run(source, &asked, &projection, sessions, out);
     }
     // What started before the window and still lasts left its only trace before it.
     let sources = args.source.sources(Window::default())?;
@@ -164,6 +172,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &all, sessions);
     drop(drawn);
     let exit = sources.exit(&mut folded, &output)?;
+    limit(&mut folded.report, args.limit);
     if let Some(snapshot) = &snapshot {
         folded.report.resolve(snapshot);
     }
@@ -176,6 +185,15 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     }
     summary(&folded.input, &output, out)?;
     Ok(exit)
+}
+
+/// Keeps the first sessions, as many as are wanted, and notes how many there were.
+fn limit(list: &mut ExecSessionList, limit: usize) {
+    let n_found = list.items.len();
+    if limit > 0 && n_found > limit {
+        list.items.truncate(limit);
+        exit::note(&format!("the first {limit} of {n_found} sessions"));
+    }
 }
 
 /// One object a line.

@@ -40,9 +40,10 @@ pub(super) fn event(entry: Json<'_>, fields: &Fields<'_>) -> Option<String> {
     if object["resource"].is_string() {
         event["objectRef"] = object;
     }
-    let code = http_code(payload["status"]["code"].as_i64().unwrap_or(0), verb, is_stream);
-    event["responseStatus"] = json!({ "code": code });
-    if let Some(message) = payload["status"]["message"].as_str() {
+    let status = payload["status"]["code"].as_i64().unwrap_or(0);
+    event["responseStatus"] = json!({ "code": http_code(status, verb, is_stream) });
+    let has_message = !(is_stream && status == 2);
+    if let Some(message) = payload["status"]["message"].as_str().filter(|_| has_message) {
         event["responseStatus"]["message"] = message.into();
     }
     for (name, body) in
@@ -125,7 +126,8 @@ fn object_ref(resource_name: &str) -> Value {
 /// Source: `google/rpc/code.proto`; 101 and 201 are what the API server answers in these cases.
 fn http_code(status: i64, verb: &str, is_stream: bool) -> i64 {
     match status {
-        0 if is_stream => 101,
+        // An upgraded stream has no status of its own: GKE writes UNKNOWN.
+        0 | 2 if is_stream => 101,
         0 if verb == "create" => 201,
         0 => 200,
         1 => 499,
