@@ -105,6 +105,10 @@ impl<'a> Walk<'a> {
             {
                 Next::User
             }
+            // The value is here: `-psecret` is no flag that is called so.
+            Some((flag, _)) if argument.len() > flag.len() && argument.starts_with(flag) => {
+                Next::Anything
+            }
             _ if FLAG.is_match(argument) => Next::Value,
             _ if self.before[1].eq_ignore_ascii_case("set") && SETTING.is_match(argument) => {
                 Next::Value

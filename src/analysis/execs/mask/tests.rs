@@ -40,6 +40,7 @@ const ROWS: &[(&[&str], &[&str])] = &[
     ),
     // Flags of a program.
     (&["mysql", "-uroot", "-pX", "db"], &["mysql", "-uroot", "-p***", "db"]),
+    (&["mysql", "-psecret", "shop"], &["mysql", "-p***", "shop"]),
     (&["/usr/bin/mysqldump", "-p$ecret"], &["/usr/bin/mysqldump", "-p***"]),
     (
         &["sh", "-c", "mysql -uroot -pX -e 'select 1'"],
