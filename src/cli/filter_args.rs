@@ -1,5 +1,7 @@
 //! The flags that choose events, and the filter they become.
 
+use std::sync::OnceLock;
+
 use super::exit;
 use crate::{
     decode::Projection,
@@ -118,7 +120,14 @@ pub fn warn_of_unknown_keys(keys: &[Key]) {
     }
 }
 
-/// The time that durations go back from.
+/// The time that durations go back from: one for the whole run, so that a window that is built twice
+/// is the same window.
 pub fn now() -> Timestamp {
+    static START: OnceLock<Timestamp> = OnceLock::new();
+    *START.get_or_init(clock)
+}
+
+/// The time as it is now, for what goes on while it is followed.
+pub fn clock() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_microsecond())
 }

@@ -113,6 +113,10 @@ impl Connection {
 
     fn read(&self) -> Result<Kubeconfig, ClusterError> {
         if let Some(path) = &self.kubeconfig {
+            // As kubectl: a file that is named has to be there.
+            if let Err(source) = std::fs::metadata(path) {
+                return Err(ClusterError::KubeconfigFile { path: path.clone(), source });
+            }
             return Ok(Kubeconfig::read_from(path)?);
         }
         let list = std::env::var_os("KUBECONFIG").filter(|it| !it.is_empty());

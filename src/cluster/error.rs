@@ -1,6 +1,6 @@
 //! What can go wrong between us and the API server.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, io, path::PathBuf, time::Duration};
 
 use kube::config::KubeconfigError;
 use serde::Deserialize;
@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub enum ClusterError {
     #[error("no cluster is configured")]
     NoCluster,
+    #[error("cannot read the kubeconfig `{}`", path.display())]
+    KubeconfigFile { path: PathBuf, source: io::Error },
     #[error("cannot use the kubeconfig")]
     Kubeconfig(#[source] Box<KubeconfigError>),
     // Where, but not what: the line may hold a token.
@@ -86,6 +88,9 @@ impl ClusterError {
         let hint = match self {
             ClusterError::NoCluster => {
                 "name log files or folders, or a cluster with --kubeconfig, --context or KUBECONFIG"
+            }
+            ClusterError::KubeconfigFile { .. } => {
+                "name another file with --kubeconfig, or leave the flag out for $KUBECONFIG or ~/.kube/config"
             }
             ClusterError::Kubeconfig(_) | ClusterError::KubeconfigSyntax { .. } => {
                 "`kubectl config view` shows what is configured; --context chooses another context"

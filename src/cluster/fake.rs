@@ -89,7 +89,8 @@ impl Server {
     }
 
     pub fn cluster(&self) -> Cluster {
-        let nothing = std::env::temp_dir().join("no-such-kubeconfig");
+        let nothing = std::env::temp_dir().join(format!("no-kubeconfig-{}", std::process::id()));
+        std::fs::write(&nothing, "").unwrap();
         let connection = Connection {
             server: Some(self.url.clone()),
             kubeconfig: Some(nothing),

@@ -17,6 +17,10 @@ enum Source {
     /// Seconds from received to the end of the request.
     Duration(Slot),
     DryRun(Box<DryRunSlots>),
+    /// The name of the log, as `execs` prints it.
+    Log,
+    /// The node that the log was read from.
+    Node,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +61,8 @@ impl Lookup {
                 eviction_options: projection.want("requestObject.deleteOptions.dryRun"),
                 label: projection.want(&format!("annotations.\"{}\"", dry_run::LABEL)),
             })),
+            "log" => Source::Log,
+            "node" => Source::Node,
             _ => match key.with_joined_name() {
                 Some(joined) => Source::Either(projection.slot(&joined), projection.slot(key)),
                 None => Source::Field(projection.slot(key)),
@@ -73,7 +79,7 @@ impl Lookup {
                 let (text, len) = record.plain_text(slot)?;
                 Some((text, memchr::memchr(b'?', &text[..len]).unwrap_or(len)))
             }
-            Source::Duration(_) | Source::DryRun(_) => None,
+            Source::Duration(_) | Source::DryRun(_) | Source::Log | Source::Node => None,
         }
     }
 
@@ -93,6 +99,8 @@ impl Lookup {
             }),
             Source::Duration(slot) => duration(record, *slot).map(seconds),
             Source::DryRun(slots) => Some(slots.is_dry_run(record).to_string()),
+            Source::Log => Some(serde_json::Value::from(record.log()).to_string()),
+            Source::Node => record.node().map(|node| serde_json::Value::from(node).to_string()),
         };
         match made {
             Some(json) => take(&Values::One(Json::new(json.as_bytes()))),

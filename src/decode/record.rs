@@ -32,6 +32,7 @@ pub struct Head {
 /// One event: its line and the values that were asked for.
 pub struct Record<'a> {
     log: &'a str,
+    node: Option<&'a str>,
     line: &'a [u8],
     head: Head,
     projection: &'a Projection,
@@ -59,7 +60,18 @@ impl<'a> Record<'a> {
         projection: &'a Projection,
         found: &'a [Found<'a>],
     ) -> Self {
-        Record { log, line, head, projection, found, rejected: RefCell::new(None) }
+        Record { log, node: None, line, head, projection, found, rejected: RefCell::new(None) }
+    }
+
+    /// The same record of a line that was read from this node.
+    #[must_use]
+    pub fn on_node(self, node: Option<&'a str>) -> Self {
+        Record { node, ..self }
+    }
+
+    /// Returns the node that the line was read from, or that its wrapper names.
+    pub fn node(&self) -> Option<&'a str> {
+        self.node
     }
 
     /// Returns the name of the log that the line is from: the log of one API server.

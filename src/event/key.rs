@@ -76,6 +76,8 @@ pub const KNOWN_KEYS: &[&str] = &[
     "path",
     "duration",
     "dryRun",
+    "log",
+    "node",
     "annotations.\"authorization.k8s.io/decision\"",
     "annotations.\"authorization.k8s.io/reason\"",
 ];

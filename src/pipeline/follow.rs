@@ -63,6 +63,8 @@ impl Stop {
 /// Logs that are about to be followed.
 pub struct Followed {
     names: Vec<String>,
+    /// By log: the node it is read from.
+    nodes: Vec<Option<String>>,
     /// By log: how many files of it were read.
     files: Vec<Arc<AtomicU64>>,
     sender: SyncSender<Message>,
@@ -74,8 +76,9 @@ impl Followed {
     pub fn new(logs: Vec<Follow>) -> Followed {
         let (sender, messages) = sync_channel(16);
         let names = logs.iter().map(|it| it.name.clone()).collect();
+        let nodes = logs.iter().map(|it| it.node().map(str::to_owned)).collect();
         let files = logs.iter().map(Follow::files).collect();
-        Followed { names, files, sender, messages, logs }
+        Followed { names, nodes, files, sender, messages, logs }
     }
 
     pub fn stop(&self) -> Stop {
@@ -110,7 +113,7 @@ pub fn follow(
     filter: &Filter,
     watcher: &mut dyn Watcher,
 ) -> Folded<()> {
-    let Followed { names, files, sender, messages, logs } = followed;
+    let Followed { names, nodes, files, sender, messages, logs } = followed;
     let mut open = logs.len();
     let mut absences = Absences::default();
     let mut waiting = Vec::new();
@@ -124,7 +127,8 @@ pub fn follow(
     }
     let unique = reading.unique.then(Unique::default);
     let worker = Worker::new(projection, reading, unique.as_ref());
-    let mut chunks = Chunks { names: &names, waiting, worker, n_read: vec![0; names.len()] };
+    let mut chunks =
+        Chunks { names: &names, nodes: &nodes, waiting, worker, n_read: vec![0; names.len()] };
     let is_ordered = watcher.wants_order() && names.len() > 1;
     let mut order = is_ordered.then(|| Merge::new(names.len()));
     let mut given = Given { reader: Reader::new(projection), projection, filter, watcher };
@@ -183,6 +187,7 @@ pub fn follow(
 /// Takes chunks of lines apart.
 struct Chunks<'a> {
     names: &'a [String],
+    nodes: &'a [Option<String>],
     /// A word for each chunk of a log that is not taken apart yet.
     waiting: Vec<Receiver<()>>,
     worker: Worker<'a>,
@@ -195,7 +200,8 @@ impl Chunks<'_> {
         let _ = self.waiting[log].try_recv();
         let part = Part { input: log, member: 0, chunk: self.n_read[log] };
         self.n_read[log] += 1;
-        let at = Place { log: &self.names[log], name: &self.names[log], part };
+        let node = self.nodes[log].as_deref();
+        let at = Place { log: &self.names[log], node, name: &self.names[log], part };
         let work = Work::Lines(Box::new(Cursor::new(lines)));
         self.worker.run(Task { at, work }, &mut |record| give(record));
     }
@@ -222,7 +228,7 @@ impl Given<'_> {
 
     /// Gives what need not wait any longer.
     fn in_order(&mut self, order: &mut Merge, chunks: &mut Chunks<'_>) -> ControlFlow<()> {
-        let (names, filter) = (chunks.names, self.filter);
+        let (names, nodes, filter) = (chunks.names, chunks.nodes, self.filter);
         let mut open = |log: usize, lines, time| {
             let mut opened = Opened { time, ..Opened::default() };
             chunks.read(log, lines, &mut |record| {
@@ -240,6 +246,7 @@ impl Given<'_> {
             // It was read before, so it can be read again.
             let Ok(head) = self.reader.read(&event.line, &mut found) else { continue };
             let record = Record::new(&names[log], &event.line, head, self.projection, &found);
+            let record = record.on_node(nodes[log].as_deref());
             self.watcher.record(&record)?;
         }
         ControlFlow::Continue(())

@@ -42,6 +42,8 @@ pub(super) enum Work {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'q> {
     pub log: &'q str,
+    /// The node that the log is read from.
+    pub node: Option<&'q str>,
     /// How messages call the file.
     pub name: &'q str,
     pub part: Part,
@@ -181,7 +183,8 @@ impl<'q> Queue<'q> {
     fn place(&self, input: usize, chunk: u64) -> Place<'q> {
         let (log, source) = self.inputs[input];
         let input = self.first + input;
-        Place { log, name: &source.name, part: Part { input, member: 0, chunk } }
+        let node = source.node();
+        Place { log, node, name: &source.name, part: Part { input, member: 0, chunk } }
     }
 }
 

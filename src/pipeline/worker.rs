@@ -132,7 +132,7 @@ impl<'p> Worker<'p> {
         let mut logs = Vec::new();
         let left = archive.each(&mut |member| {
             let part = Part { member: logs.len() as u64, ..at.part };
-            let at = Place { log: member.log, name: member.name, part };
+            let at = Place { log: member.log, node: None, name: member.name, part };
             let content = Sniffed::new(member.content);
             let result = match unwrap::is_wrapped(&content.start) {
                 true => self.wrapped(at, &mut content.whole(), sink),
@@ -273,7 +273,8 @@ impl<'p> Worker<'p> {
         match item {
             unwrap::Item::Skipped { line, reason } => self.skip(at, line, reason),
             unwrap::Item::Event { json, line, is_truncated, host } => {
-                let spot = Spot { at: Place { log: host.unwrap_or(at.log), ..at }, line };
+                let (log, node) = (host.unwrap_or(at.log), host.or(at.node));
+                let spot = Spot { at: Place { log, node, ..at }, line };
                 match self.event(spot, json, &mut Vec::new(), sink) {
                     Ok(()) => self.tally.summary.truncated += u64::from(is_truncated),
                     Err(reason) => self.skip(spot.at, spot.line, reason),
@@ -314,6 +315,7 @@ impl<'p> Worker<'p> {
             return;
         }
         let record = Record::new(spot.at.log, json, head, self.projection, found);
+        let record = record.on_node(spot.at.node);
         if self.own.as_ref().is_some_and(|it| it.is_own(&record)) {
             self.tally.own(&record);
             return;

@@ -70,6 +70,14 @@ pub enum Opened {
 }
 
 impl Input {
+    /// The node that it is read from.
+    pub fn node(&self) -> Option<&str> {
+        match &self.place {
+            Place::Node(file) => Some(file.node()),
+            _ => None,
+        }
+    }
+
     /// Opens it and recognizes compression and archives by the first bytes.
     ///
     /// # Errors

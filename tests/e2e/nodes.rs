@@ -111,10 +111,10 @@ fn failures_have_names() {
         &["--certificate-authority", "/etc/kubernetes/pki/front-proxy-client.crt"],
         "certificate",
     );
-    check(&["--kubeconfig", "/nonexistent"], "no cluster is configured");
+    check(&["--kubeconfig", "/nonexistent"], "cannot read the kubeconfig `/nonexistent`");
     let told = run(Command::new(program()).args([
         "stats",
-        "--kubeconfig=/nonexistent",
+        "--kubeconfig=/dev/null",
         "--server=https://10.77.0.1:6443",
         "--certificate-authority=/etc/kubernetes/pki/ca.crt",
         "--token=wrong",

@@ -16,6 +16,7 @@ mod guide;
 mod help;
 #[cfg(unix)]
 mod krew;
+mod origin;
 mod recording;
 mod security;
 mod sources;

@@ -11,7 +11,7 @@ use super::{
         Error, Exit,
         args::{FollowArgs, OutputArgs, SourceArgs, summary},
         exit,
-        filter_args::now,
+        filter_args::clock,
     },
     Shape,
     containers::Containers,
@@ -57,14 +57,14 @@ pub fn run(
     let mut watch = Watch {
         live: Live::new(sessions),
         containers: Containers::of(source),
-        now: now(),
+        now: clock(),
         screen: Screen::new(shape, output, snapshot, out),
         result: Ok(()),
     };
     let mut folded = pipeline::follow(followed, &reading, projection, &all, &mut watch);
     let Watch { live, mut screen, result, .. } = watch;
     result?;
-    screen.tell(live.finish(now()))?;
+    screen.tell(live.finish(clock()))?;
     screen.out.flush()?;
     let exit = sources.exit(&mut folded, output)?;
     summary(&folded.input, output, screen.out)?;
@@ -106,7 +106,7 @@ impl Watcher for Watch<'_> {
     }
 
     fn pause(&mut self, _: &InputSummary, _: u64) -> ControlFlow<()> {
-        self.now = now();
+        self.now = clock();
         let mut told = self.live.drain(self.now);
         if let Some(containers) = &mut self.containers {
             containers.renew();

@@ -43,7 +43,7 @@ const MAX_BRACKETS: usize = 24;
 const PARSER_STACK: usize = 128 << 20;
 
 /// An event with a value of the usual type in each field, to find what an expression gives.
-const SAMPLE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{"username":"a","uid":"a","groups":["a"],"extra":{}},"impersonatedUser":{"username":"a","uid":"a","groups":["a"],"extra":{}},"sourceIPs":["10.0.0.1"],"userAgent":"a","objectRef":{"resource":"pods","namespace":"a","name":"a","uid":"a","apiGroup":"a","apiVersion":"v1","resourceVersion":"1","subresource":"exec"},"responseStatus":{"metadata":{},"status":"a","message":"a","reason":"a","details":{},"code":200},"requestObject":{},"responseObject":{},"requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z","stageTimestamp":"2026-01-02T03:04:05.000000Z","annotations":{}}"#;
+const SAMPLE: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{"username":"a","uid":"a","groups":["a"],"extra":{}},"impersonatedUser":{"username":"a","uid":"a","groups":["a"],"extra":{}},"sourceIPs":["10.0.0.1"],"userAgent":"a","objectRef":{"resource":"pods","namespace":"a","name":"a","uid":"a","apiGroup":"a","apiVersion":"v1","resourceVersion":"1","subresource":"exec"},"responseStatus":{"metadata":{},"status":"a","message":"a","reason":"a","details":{},"code":200},"requestObject":{},"responseObject":{},"requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z","stageTimestamp":"2026-01-02T03:04:05.000000Z","annotations":{},"log":"a","node":"a"}"#;
 
 impl Expression {
     /// Compiles an expression, and asks `projection` for the values that it reads.
@@ -107,7 +107,8 @@ impl Expression {
     /// Returns the same by the interpreter.
     fn interpret(&self, record: &Record<'_>) -> bool {
         let event = self.plan.event(record);
-        let event = event.unwrap_or_else(|| json_value(Json::new(record.line())));
+        let event =
+            event.unwrap_or_else(|| with_origin(json_value(Json::new(record.line())), record));
         matches!(self.evaluate(event), Some(Value::Bool(true)))
     }
 
@@ -116,6 +117,22 @@ impl Expression {
         context.add_variable_from_value("event", event);
         self.program.execute(&context).ok()
     }
+}
+
+/// The event with the keys `log` and `node`, which tell where it was read. What a line has under these
+/// names does not count.
+fn with_origin(event: Value, record: &Record<'_>) -> Value {
+    let Value::Map(Map { map }) = event else { return event };
+    let mut fields = Arc::unwrap_or_clone(map);
+
+    for (name, origin) in [("log", Some(record.log())), ("node", record.node())] {
+        let key = Key::String(Arc::new(name.to_owned()));
+        match origin {
+            Some(origin) => fields.insert(key, Value::String(Arc::new(origin.to_owned()))),
+            None => fields.remove(&key),
+        };
+    }
+    Value::Map(Map { map: Arc::new(fields) })
 }
 
 /// How many brackets stand open at once, at most. Those in strings count as well.

@@ -241,6 +241,10 @@ fn path_names(expression: &Expr) -> Option<Vec<&str>> {
 
 /// Asks for the value at a path of at least one name.
 fn path(names: Vec<&str>, is_tested: bool, projection: &mut Projection) -> Option<Path> {
+    // These tell where the line was read: they are not in it, whatever it says.
+    if matches!(names.first(), Some(&("log" | "node"))) {
+        return None;
+    }
     let key = event::Key::from_names(&names)?;
     let slot = projection.slot(&key);
     Some(Path { key, slot, is_tested })
