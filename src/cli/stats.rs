@@ -149,6 +149,11 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         ));
     }
     args.output.write(&report, Some(&folded.input), out)?;
+    if args.source.paths.is_empty() && folded.input.events == 0 && !args.output.quiet {
+        exit::note(
+            "no event was read from the nodes: `kubectl audit doctor` shows how auditing is set up",
+        );
+    }
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }

@@ -20,11 +20,35 @@ pub fn of_auditing(text: &str) -> Vec<Metric> {
     text.lines().filter_map(metric).collect()
 }
 
+/// What an API server itself says when it is asked at its own address.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Own {
+    /// Its clock, in whole seconds.
+    pub date: Option<jiff::Timestamp>,
+    pub metrics: Vec<Metric>,
+    /// Why the metrics are unknown.
+    pub unknown: Option<String>,
+}
+
 impl Cluster {
-    /// What the API server that answers counts of auditing; `None` if it does not let us see it.
-    pub fn audit_metrics(&self) -> Option<Vec<Metric>> {
-        let reply = self.get("/metrics", None).ok().filter(|it| it.status == 200)?;
-        reply.text(MAX_REPLY).ok().map(|it| of_auditing(&it))
+    /// Asks this API server. Call it only on a connection that leads to one server and to no balancer.
+    pub fn own(&self) -> Own {
+        let unknown = |why: String| Own { unknown: Some(why), ..Own::default() };
+        let reply = match self.get("/metrics", None) {
+            Ok(reply) => reply,
+            Err(err) => return unknown(format!("cannot read metrics: {err}")),
+        };
+
+        let date = reply.date.as_deref().and_then(|it| jiff::fmt::rfc2822::parse(it).ok());
+        let date = date.map(|it| it.timestamp());
+        match reply.status {
+            200 => match reply.text(MAX_REPLY) {
+                Ok(text) => Own { date, metrics: of_auditing(&text), unknown: None },
+                Err(err) => unknown(format!("cannot read metrics: {err}")),
+            },
+            403 => Own { date, ..unknown("may not get /metrics".to_owned()) },
+            status => Own { date, ..unknown(format!("cannot read metrics: status {status}")) },
+        }
     }
 }
 

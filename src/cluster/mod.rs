@@ -13,7 +13,7 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use kube::{Client, api::PostParams, client::Body as HttpBody};
+use kube::{Client, Config, api::PostParams, client::Body as HttpBody};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 mod connection;
@@ -34,11 +34,15 @@ pub use run::Run;
 /// How long a download may stand still before it counts as broken.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// How long to wait for an API server at its own address: from many places there is no way to it.
+const DIRECT: Duration = Duration::from_secs(5);
+
 /// A connection to a cluster; clones share it.
 #[derive(Clone)]
 pub struct Cluster(Arc<Inner>);
 
 struct Inner {
+    config: Config,
     client: Client,
     /// Of its own, without retries: a download that broke is resumed, not replayed.
     downloads: Client,
@@ -74,20 +78,47 @@ impl Cluster {
     /// use kubectl_audit::cluster::{Cluster, Connection};
     ///
     /// let cluster = Cluster::connect(&Connection::default())?;
-    /// println!("{}: {}", cluster.server(), cluster.may("get", "nodes", "proxy")?);
+    /// println!("{}: {}", cluster.server(), cluster.may("get", "nodes", "proxy", "cp-1")?);
     /// # Ok::<(), kubectl_audit::cluster::ClusterError>(())
     /// ```
     ///
     /// # Errors
     /// If no cluster is configured, or its configuration cannot be used.
     pub fn connect(connection: &Connection) -> Result<Cluster, ClusterError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("cluster")
-            .enable_all()
-            .build()
-            .map_err(ClusterError::Runtime)?;
+        let runtime = runtime()?;
         let config = runtime.block_on(connection.config())?;
+        Cluster::new(config, runtime, connection.run.clone(), connection.request_timeout)
+    }
+
+    /// The same user at the API server with this address, which has to prove itself to the authority that
+    /// the kubeconfig names. `None` if the kubeconfig names none: then nobody could tell who answers.
+    ///
+    /// # Errors
+    /// If the address cannot be used.
+    pub fn at(&self, address: &str) -> Result<Option<Cluster>, ClusterError> {
+        let mut config = self.0.config.clone();
+        if config.accept_invalid_certs || config.root_cert.is_none() {
+            return Ok(None);
+        }
+
+        config.cluster_url =
+            address.parse::<http::Uri>().map_err(|err| ClusterError::Request(err.into()))?;
+        // That name is of the server, or balancer, that the kubeconfig leads to.
+        config.tls_server_name = None;
+        config.connect_timeout = Some(DIRECT);
+        config.default_retry = false;
+
+        let runtime = runtime()?;
+        Cluster::new(config, runtime, self.0.run.clone(), Some(DIRECT)).map(Some)
+    }
+
+    fn new(
+        config: Config,
+        runtime: Runtime,
+        run: Run,
+        timeout: Option<Duration>,
+    ) -> Result<Cluster, ClusterError> {
+        let kept = config.clone();
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let default_namespace = config.default_namespace.clone();
         let mut patient = config.clone();
@@ -97,14 +128,14 @@ impl Cluster {
         let client = Client::try_from(config).map_err(failed)?;
         let downloads = Client::try_from(patient).map_err(failed)?;
         drop(guard);
-        let timeout = connection.request_timeout;
         Ok(Cluster(Arc::new(Inner {
+            config: kept,
             client,
             downloads,
             server,
             default_namespace,
             timeout,
-            run: connection.run.clone(),
+            run,
             runtime,
         })))
     }
@@ -129,16 +160,22 @@ impl Cluster {
         &self.0.default_namespace
     }
 
-    /// Asks whether the API server would allow this user a request.
+    /// Asks whether the API server would allow this user a request; `name` is of one object, empty for all.
     ///
     /// # Errors
     /// If it cannot be asked.
-    pub fn may(&self, verb: &str, resource: &str, subresource: &str) -> Result<bool, ClusterError> {
+    pub fn may(
+        &self,
+        verb: &str,
+        resource: &str,
+        subresource: &str,
+        name: &str,
+    ) -> Result<bool, ClusterError> {
         let review = serde_json::json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": {
-                "verb": verb, "resource": resource, "subresource": subresource,
+                "verb": verb, "resource": resource, "subresource": subresource, "name": name,
             }},
         });
         let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -236,6 +273,15 @@ impl Cluster {
             tokio::time::timeout(timeout, work).await.map_err(late)?
         })
     }
+}
+
+fn runtime() -> Result<Runtime, ClusterError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("cluster")
+        .enable_all()
+        .build()
+        .map_err(ClusterError::Runtime)
 }
 
 impl fmt::Debug for Cluster {

@@ -58,6 +58,13 @@ fn stats_from_the_nodes_tell_the_story() {
         check_requests(&report, story);
         assert_eq!(report["input"]["skipped"], 0);
         assert_eq!(report["input"]["logs"], NODES.len());
+        for node in NODES {
+            let only = format!("node={}", node.name);
+            let args = ["stats", "-F", &only, "-k", "node,log", "-o", "json"];
+            let rows = audit_as(&reader().at(through), &args).json()["rows"].clone();
+            assert_eq!(rows[0]["key"], serde_json::json!([node.name, node.name]));
+            assert_eq!(rows.as_array().map(Vec::len), Some(1));
+        }
     }
 }
 

@@ -116,7 +116,7 @@ fn doctor() -> (Vec<String>, Value) {
     let findings = setup["findings"].as_array().expect("there are findings").iter();
     let findings = findings.filter(|it| it["node"] == "cp-1");
     let ids = findings.filter_map(|it| it["id"].as_str()).map(str::to_owned);
-    (ids.collect(), setup["apiServers"][0].clone())
+    (ids.collect(), setup["servers"][0].clone())
 }
 
 #[test]

@@ -7,11 +7,11 @@ use super::{
     args::{NodeArgs, OutputArgs},
 };
 use crate::{
-    cluster::{Cluster, metrics},
+    cluster::{Cluster, metrics::Own},
     filter::Window,
     source::{
         Place, SourceError,
-        node::{self, ApiServer, NodeFile, audit_flags},
+        node::{self, ApiServer, NodeFile, NodeLogError, audit_flags},
     },
 };
 
@@ -43,16 +43,31 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let cluster = args.nodes.cluster.connect()?;
     let servers = node::api_servers(&cluster, &args.nodes.names).map_err(SourceError::Node)?;
+    let is_only = args.nodes.names.is_empty() && servers.len() == 1 && servers[0].unknown.is_none();
     let mut setup = AuditSetup { server: cluster.server().to_owned(), ..AuditSetup::default() };
+
     for server in &servers {
-        let found = look(server, args)?;
+        let mut found = look(server, args)?;
+        ask(&mut found, node::own(&cluster, server, is_only));
         setup.findings.extend(findings::of(&found));
-        setup.api_servers.push(found);
+        setup.servers.push(found);
     }
+    setup.findings.extend(findings::differences(&setup.servers));
+
     permissions(&cluster, &mut setup)?;
-    clock_and_metrics(&cluster, &mut setup);
     args.output.write(&setup, None::<&()>, out)?;
     Ok(if setup.findings.is_empty() { Exit::Done } else { Exit::Findings })
+}
+
+/// What the server says of itself.
+fn ask(setup: &mut ServerSetup, own: Own) {
+    let now = jiff::Timestamp::now();
+    setup.clock_skew = own.date.map(|date| now.duration_since(date).as_secs_f64());
+    match own.unknown {
+        None => setup.metrics = Some(own.metrics),
+        Some(why) if setup.unknown.contains(&why) => {}
+        Some(why) => setup.unknown.push(why),
+    }
 }
 
 /// One API server: its flags, and its log as its node serves it.
@@ -68,10 +83,19 @@ fn look(server: &ApiServer, args: &Args) -> Result<ServerSetup, Error> {
         webhook: value("audit-webhook-config-file").is_some(),
         is_known,
         flags,
+        unknown: server.unknown.iter().cloned().collect(),
         ..ServerSetup::default()
     };
     let mut found = args.nodes.of(&server.node).find(Window::default())?;
-    setup.error = found.failed.pop().map(|it| it.to_string());
+    let failed = found.failed.pop();
+    // The findings about flags say it already, and what to do.
+    let is_told = matches!(
+        &failed,
+        Some(SourceError::Node(NodeLogError::AuditOff { .. } | NodeLogError::WebhookOnly { .. }))
+    );
+    setup.is_served =
+        failed.is_none() && !(is_known && value_of(&setup, "audit-log-path").is_none());
+    setup.error = failed.filter(|_| !is_told).map(|it| it.to_string());
     let files: Vec<&NodeFile> = found
         .logs
         .iter()
@@ -81,7 +105,6 @@ fn look(server: &ApiServer, args: &Args) -> Result<ServerSetup, Error> {
             _ => None,
         })
         .collect();
-    setup.is_served = setup.error.is_none();
     setup.files = files.len() as u64;
     setup.bytes = files.iter().map(|it| it.size()).sum();
     let live = files.iter().rfind(|it| it.is_live());
@@ -90,72 +113,39 @@ fn look(server: &ApiServer, args: &Args) -> Result<ServerSetup, Error> {
     let hours =
         |it: jiff::Timestamp| jiff::Timestamp::now().duration_since(it).as_secs_f64() / 3_600.0;
     setup.hours = oldest.map(hours);
+    let newest = live.and_then(|it| it.last_time());
+    setup.newest_age =
+        newest.map(|it| jiff::Timestamp::now().duration_since(it).as_secs_f64().max(0.0));
     Ok(setup)
 }
 
-/// What this user may not do that reading logs needs.
-fn permissions(cluster: &Cluster, setup: &mut AuditSetup) -> Result<(), Error> {
-    for (verb, resource, subresource) in [("list", "nodes", ""), ("get", "nodes", "proxy")] {
-        if !cluster.may(verb, resource, subresource)? {
-            let what = if subresource.is_empty() {
-                resource.into()
-            } else {
-                format!("{resource}/{subresource}")
-            };
-            setup.findings.push(Finding {
-                id: "permission",
-                severity: "warning",
-                node: None,
-                message: format!("you may not `{verb}` `{what}`"),
-                hint: "see which permissions it takes, and what they also allow, in docs/guide/nodes.md".into(),
-            });
-        }
-    }
-    Ok(())
+fn value_of<'s>(setup: &'s ServerSetup, name: &str) -> Option<&'s str> {
+    setup.flags.iter().find(|it| it.name == name).map(|it| it.value.as_str())
 }
 
-/// How far our clock is off, and what the API server counts; where it lets us see it.
-fn clock_and_metrics(cluster: &Cluster, setup: &mut AuditSetup) {
-    let Ok(reply) = cluster.get("/metrics", None) else { return };
-    let date = reply.date.as_deref().and_then(|it| jiff::fmt::rfc2822::parse(it).ok());
-    if let Some(date) = date {
-        let skew = jiff::Timestamp::now().duration_since(date.timestamp()).as_secs_f64();
-        setup.clock_skew = Some(skew);
-        // Its clock is told in whole seconds.
-        if skew.abs() > 5.0 {
-            setup.findings.push(Finding {
-                id: "clock-skew",
-                severity: "warning",
-                node: None,
-                message: format!("this machine's clock and the API server's differ by {skew:.0} s"),
-                hint: "--since 10m counts back from this machine's clock: give a time instead"
-                    .into(),
-            });
+/// What this user may not do that reading logs needs. A right may be for certain nodes only.
+fn permissions(cluster: &Cluster, setup: &mut AuditSetup) -> Result<(), Error> {
+    let mut refused = Vec::new();
+    if !cluster.may("list", "nodes", "", "")? {
+        refused.push((None, "nodes"));
+    }
+    for server in &setup.servers {
+        if !cluster.may("get", "nodes", "proxy", &server.node)? {
+            refused.push((Some(server.node.clone()), "nodes/proxy"));
         }
     }
-    if reply.status != 200 {
-        return;
-    }
-    let Ok(text) = reply.text(metrics::MAX_REPLY) else { return };
-    setup.metrics = metrics::of_auditing(&text);
-    let failed: f64 = setup
-        .metrics
-        .iter()
-        .filter(|it| {
-            it.name.ends_with("error_total") || it.name.ends_with("requests_rejected_total")
-        })
-        .map(|it| it.value)
-        .sum();
-    if failed > 0.0 {
+
+    for (node, what) in refused {
+        let verb = if node.is_some() { "get" } else { "list" };
         setup.findings.push(Finding {
-            id: "lost-events",
-            severity: "error",
-            node: None,
-            message: format!("the API server counts {failed} events that were not written, or requests refused for it"),
-            // A body that is no JSON fails its event: server-side apply takes YAML.
-            hint: "look for a full disk, a webhook that does not answer, or server-side apply in YAML, \
-                   which no event at level Request can hold"
-                .into(),
+            id: "permission",
+            severity: "warning",
+            node,
+            message: format!("you may not `{verb}` `{what}`"),
+            hint:
+                "see which permissions it takes, and what they also allow, in docs/guide/nodes.md"
+                    .into(),
         });
     }
+    Ok(())
 }

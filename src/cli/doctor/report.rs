@@ -12,11 +12,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct AuditSetup {
     pub server: String,
-    /// How far our clock is before the API server's, in seconds.
-    pub clock_skew: Option<f64>,
-    pub api_servers: Vec<ServerSetup>,
-    /// What the API server that answered counts itself.
-    pub metrics: Vec<Metric>,
+    pub servers: Vec<ServerSetup>,
     pub findings: Vec<Finding>,
 }
 
@@ -41,6 +37,14 @@ pub struct ServerSetup {
     pub files: u64,
     /// How many hours the files go back.
     pub hours: Option<f64>,
+    /// The age of the newest event, in seconds.
+    pub newest_age: Option<f64>,
+    /// How far our clock is before this server's, in seconds.
+    pub clock_skew: Option<f64>,
+    /// What this server counts itself; `None` if it could not be asked.
+    pub metrics: Option<Vec<Metric>>,
+    /// What could not be found out, and why.
+    pub unknown: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,21 +70,30 @@ impl Report for AuditSetup {
     type Item = ServerSetup;
 
     fn items(&self) -> &[ServerSetup] {
-        &self.api_servers
+        &self.servers
     }
 
     fn tables(&self) -> Vec<Table> {
         let text = |it: &str| if it.is_empty() { Cell::None } else { Cell::from(it) };
-        let servers = self.api_servers.iter().map(|it| {
+        let servers = self.servers.iter().map(|it| {
+            let flag = |value: Cell| match it.unknown.first().filter(|_| !it.is_known) {
+                Some(why) => Cell::from(format!("unknown: {why}")),
+                None => value,
+            };
             vec![
                 text(&it.node),
                 text(it.log_path.as_deref().unwrap_or_default()),
-                text(it.policy_file.as_deref().unwrap_or_default()),
-                text(if it.webhook { "yes" } else { "no" }),
+                flag(text(it.policy_file.as_deref().unwrap_or_default())),
+                if it.is_known {
+                    text(if it.webhook { "yes" } else { "no" })
+                } else {
+                    text("unknown")
+                },
                 text(if it.is_served { "yes" } else { "no" }),
                 Cell::Number(it.files),
                 Cell::Number(it.bytes),
                 it.hours.map_or(Cell::None, |it| Cell::from(format!("{it:.1}"))),
+                it.newest_age.map_or(Cell::None, |it| Cell::from(format!("{it:.0} s"))),
             ]
         });
         let findings = self.findings.iter().map(|it| {
@@ -102,6 +115,7 @@ impl Report for AuditSetup {
                 Column::number("FILES"),
                 Column::number("BYTES"),
                 Column::number("HOURS"),
+                Column::number("NEWEST"),
             ],
             rows: servers.collect(),
         }];

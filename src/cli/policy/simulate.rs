@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use super::{
     super::{
         Error, Exit,
-        args::summary,
+        args::{SourceArgs, summary},
         exit,
         filter_args::{now, warn_of_unknown_keys},
     },
@@ -18,6 +18,7 @@ use crate::{
     event::Level,
     pipeline,
     policy::Evaluator,
+    source::node,
 };
 
 /// A log, and whether its API server is asked too.
@@ -47,11 +48,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
     if calibrate || args.source.paths.is_empty() {
-        let metrics = args.source.nodes.cluster.connect()?.audit_metrics();
-        let levels = by_level(metrics.as_deref().unwrap_or_default());
-        folded.report.counted = Counted::new(levels, folded.requests);
-        if calibrate && folded.report.counted.is_none() {
-            exit::note("the API server does not tell what it counts: `get` of /metrics is needed");
+        match counts(&args.source) {
+            Ok(levels) => folded.report.counted = Counted::new(levels, folded.requests),
+            Err(why) if calibrate => exit::note(&format!("unknown: {why}")),
+            Err(_) => {}
         }
     }
     if !args.output.quiet {
@@ -60,6 +60,34 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     args.output.write(&folded.report, Some(&folded.input), out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
+}
+
+/// What the API servers that wrote the logs have counted: each is asked at its own address, for behind a
+/// balancer anyone might answer. Of files, --node says which server wrote them.
+///
+/// # Errors
+/// Why that is unknown.
+fn counts(source: &SourceArgs) -> Result<BTreeMap<Level, u64>, String> {
+    let cluster = source.nodes.cluster.connect().map_err(|err| err.to_string())?;
+    let all = node::api_servers(&cluster, &[]).map_err(|err| err.to_string())?;
+    let is_only = all.len() == 1 && all[0].unknown.is_none();
+    let names = &source.nodes.names;
+    if !source.paths.is_empty() && !is_only && names.is_empty() {
+        let n = all.len();
+        return Err(format!(
+            "which of {n} API servers wrote the log; --node NAME says so, and its counts are asked for"
+        ));
+    }
+
+    let mut metrics = Vec::new();
+    for server in all.iter().filter(|it| names.is_empty() || names.contains(&it.node)) {
+        let own = node::own(&cluster, server, is_only);
+        if let Some(why) = own.unknown {
+            return Err(format!("what the API server of `{}` counts: {why}", server.node));
+        }
+        metrics.extend(own.metrics);
+    }
+    Ok(by_level(&metrics))
 }
 
 /// How many requests an API server has judged at each level.
@@ -89,7 +117,7 @@ fn notes(report: &PolicySimulation) -> Vec<String> {
     }
     if let Some(counted) = &report.counted {
         notes.push(format!(
-            "{} % of the {} requests since the API server started were not logged by its policy, and no \
+            "{} % of the {} requests since the API servers of the log started were not logged by their policy, and no \
              number here holds them: with this share the log's time had about {} requests",
             counted.percent_unlogged, counted.requests, counted.estimated_requests
         ));

@@ -39,6 +39,10 @@ pub enum NodeLogError {
     Stdout { node: String },
     #[error("the API server of node `{node}` writes no audit log (no --audit-log-path)")]
     AuditOff { node: String },
+    #[error(
+        "the API server of node `{node}` sends its events to a webhook only (no --audit-log-path)"
+    )]
+    WebhookOnly { node: String },
     #[error("node `{node}` answers {status} for `/var/log/{path}`: {message}")]
     Status { node: String, path: String, status: u16, message: String },
     #[error("`/var/log/{path}` of node `{node}` was rotated away while it was read")]
@@ -131,6 +135,7 @@ impl NodeLogError {
             | NodeLogError::Embedded { node, .. }
             | NodeLogError::Stdout { node }
             | NodeLogError::AuditOff { node }
+            | NodeLogError::WebhookOnly { node }
             | NodeLogError::Status { node, .. }
             | NodeLogError::RotatedAway { node, .. }
             | NodeLogError::Silent { node, .. }
@@ -182,6 +187,10 @@ impl NodeLogError {
             ),
             NodeLogError::AuditOff { .. } => {
                 "auditing is set up with --audit-policy-file and --audit-log-path".into()
+            }
+            NodeLogError::WebhookOnly { .. } => {
+                "read the events where the receiver of --audit-webhook-config-file keeps them, and give the files; \
+                 or set --audit-log-path too".into()
             }
             NodeLogError::RotatedAway { .. } => {
                 "the log rotates faster than it can be read: raise --audit-log-maxsize or --audit-log-maxbackup".into()

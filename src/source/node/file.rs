@@ -20,6 +20,9 @@ use crate::{
 /// How much of a file's beginning tells it from others: an audit ID and a time are in it.
 pub(super) const START: u64 = 4096;
 
+/// How far the first or the last event of a file is looked for.
+const FAR: u64 = 256 << 10;
+
 /// How often in a row a connection may break.
 const ATTEMPTS: u32 = 5;
 
@@ -64,9 +67,22 @@ impl NodeFile {
         self.is_live
     }
 
-    /// The stage timestamp of its first event, if that is not far in.
+    /// The stage timestamp of its first event, if that is not far in. A line that is cut off says nothing.
     pub fn first_time(&self) -> Option<jiff::Timestamp> {
-        stage_timestamp(&self.start)
+        whole_lines(&self.start).find_map(stage_timestamp).or_else(|| {
+            let start = self.logs.read(&format!("{}{}", self.folder, self.name), 0..FAR);
+            start.ok().and_then(|(bytes, _)| whole_lines(&bytes).find_map(stage_timestamp))
+        })
+    }
+
+    /// The stage timestamp of its last event, if that is not long.
+    pub fn last_time(&self) -> Option<jiff::Timestamp> {
+        if self.from == self.to {
+            return None;
+        }
+        let range = self.to.saturating_sub(FAR).max(self.from)..self.to;
+        let (bytes, _) = self.logs.read(&format!("{}{}", self.folder, self.name), range).ok()?;
+        whole_lines(&bytes).filter_map(stage_timestamp).last()
     }
 
     /// How many bytes are read.
@@ -95,6 +111,11 @@ impl NodeFile {
         }
         Ok(reader)
     }
+}
+
+/// The lines of a text that end in it.
+fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
 }
 
 /// Reads a [`NodeFile`].

@@ -8,6 +8,7 @@ mod file;
 mod flags;
 mod folder;
 mod listing;
+mod own;
 mod plan;
 mod search;
 mod seek;
@@ -18,8 +19,9 @@ pub use copy::Copied;
 pub use error::NodeLogError;
 pub use file::NodeFile;
 pub(super) use listing::names as listed;
+pub use own::own;
 pub use plan::Span;
-pub use search::{ApiServer, api_servers, audit_flags};
+pub use search::{ApiServer, api_servers, audit_flags, own_address};
 pub(super) use seek::{SLACK, lower_bound, stage_timestamp};
 
 use super::{

@@ -1,6 +1,6 @@
 //! Where a cluster's API servers run, and where each of them writes its audit log.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{NodeLogError, Rotated, flags, folder::NodeLogs};
 use crate::cluster::{
@@ -15,6 +15,8 @@ pub struct ApiServer {
     pub pod: Option<Box<Pod>>,
     /// What its node runs, where nodes may be listed: distributions put their names into it.
     pub version: Option<String>,
+    /// Why its pod is unknown, if pods could not be listed.
+    pub unknown: Option<String>,
 }
 
 /// A log below `/var/log`: its folder, empty or ending in `/`, and the name of its live file.
@@ -61,12 +63,28 @@ const PODS: [(&str, &str); 2] = [
 pub fn api_servers(cluster: &Cluster, named: &[String]) -> Result<Vec<ApiServer>, NodeLogError> {
     let pods = PODS.iter().map(|(namespace, labels)| cluster.list_in::<Pod>(namespace, labels));
     // Without permission to list pods the known places have to do.
-    let pods: Vec<Pod> = pods.filter_map(Result::ok).flatten().collect();
+    let (mut unknown, mut found) = (None, Vec::new());
+    for pods in pods {
+        match pods {
+            Ok(pods) => found.extend(pods),
+            Err(ClusterError::Forbidden { .. }) if unknown.is_none() => {
+                unknown = Some("may not list pods".to_owned());
+            }
+            Err(ClusterError::Forbidden { .. }) => {}
+            Err(err) => unknown = Some(format!("cannot list pods: {err}")),
+        }
+    }
+    let pods = found;
     let mut servers: BTreeMap<String, ApiServer> = BTreeMap::new();
-    let on = |node: &str| ApiServer { node: node.to_owned(), pod: None, version: None };
+    let on = |node: &str| ApiServer {
+        node: node.to_owned(),
+        pod: None,
+        version: None,
+        unknown: unknown.clone(),
+    };
     for pod in pods {
         if let Some(node) = pod.spec.node_name.clone() {
-            let server = ApiServer { pod: Some(Box::new(pod)), ..on(&node) };
+            let server = ApiServer { pod: Some(Box::new(pod)), unknown: None, ..on(&node) };
             servers.insert(node, server);
         }
     }
@@ -195,7 +213,11 @@ pub(super) fn log_paths(
     let is_plain = container.is_some_and(|it| flags::flag(it, "etcd-servers").is_some());
     let node = logs.node.clone();
     let outside = server.version.as_deref().and_then(outside_place);
-    Err(if is_plain {
+    let has_webhook =
+        container.is_some_and(|it| flags::flag(it, "audit-webhook-config-file").is_some());
+    Err(if is_plain && has_webhook {
+        NodeLogError::WebhookOnly { node }
+    } else if is_plain {
         NodeLogError::AuditOff { node }
     } else if let Some(path) = outside {
         NodeLogError::Embedded { node, path }
@@ -203,6 +225,18 @@ pub(super) fn log_paths(
         let why = "it is in none of the places where distributions put it".to_owned();
         NodeLogError::NoLog { node, why }
     })
+}
+
+/// The URL at which an API server itself can be asked, whatever stands before it; `None` if its flags do
+/// not tell.
+pub fn own_address(server: &ApiServer) -> Option<String> {
+    let container = flags::container(server.pod.as_deref()?)?;
+    let address = flags::flag(container, "advertise-address")?;
+    let port = flags::flag(container, "secure-port").unwrap_or_else(|| "6443".to_owned());
+    match address.parse().ok()? {
+        IpAddr::V4(address) => Some(format!("https://{address}:{port}")),
+        IpAddr::V6(address) => Some(format!("https://[{address}]:{port}")),
+    }
 }
 
 /// The `--audit-…` flags of an API server, without the dashes; `None` if its flags are not in its pod.

@@ -244,7 +244,11 @@ fn check_yaml(load: &Load) {
 #[track_caller]
 fn check_counts(recording: &Path, name: &str) {
     let recording = recording.to_str().expect("it is text");
-    let simulate = ["policy", "simulate", POLICY, "--calibrate", "-o", "json", recording];
+    let common = ["policy", "simulate", POLICY, "--calibrate", "-o", "json"];
+    let of_two = audit(&[&common[..], &[recording]].concat());
+    assert!(of_two.stderr.contains("unknown: which of 2 API servers"), "{}", of_two.stderr);
+    assert!(of_two.json()["counted"].is_null(), "never another server's counts");
+    let simulate = [&common[..], &["--node", "cp-1", recording]].concat();
     let simulation = audit(&simulate).json();
     let mut simulated = vec![(Value::from("None"), simulation["unmatched"]["requests"].as_u64())];
     let rules = simulation["rules"].as_array().expect("there are rules");
