@@ -114,8 +114,12 @@ impl Connection {
     fn read(&self) -> Result<Kubeconfig, ClusterError> {
         if let Some(path) = &self.kubeconfig {
             // As kubectl: a file that is named has to be there.
-            if let Err(source) = std::fs::metadata(path) {
-                return Err(ClusterError::KubeconfigFile { path: path.clone(), source });
+            if let Err(err) = std::fs::metadata(path) {
+                let reason = match err.kind() {
+                    std::io::ErrorKind::NotFound => "file not found".to_owned(),
+                    _ => err.to_string(),
+                };
+                return Err(ClusterError::KubeconfigFile { path: path.clone(), reason });
             }
             return Ok(Kubeconfig::read_from(path)?);
         }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 pub enum ClusterError {
     #[error("no cluster is configured")]
     NoCluster,
-    #[error("cannot read the kubeconfig `{}`", path.display())]
-    KubeconfigFile { path: PathBuf, source: io::Error },
+    #[error("cannot read the kubeconfig `{}`: {reason}", path.display())]
+    KubeconfigFile { path: PathBuf, reason: String },
     #[error("cannot use the kubeconfig")]
     Kubeconfig(#[source] Box<KubeconfigError>),
     // Where, but not what: the line may hold a token.

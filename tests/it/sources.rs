@@ -163,8 +163,8 @@ fn nothing_named() {
     check(
         &[],
         "--kubeconfig=none",
-        "error: no cluster is configured\nhint: name log files or folders, or a cluster with \
-         --kubeconfig, --context or KUBECONFIG\nexit 2",
+        "error: cannot read the kubeconfig `none`: file not found\nhint: name another file with \
+         --kubeconfig, or leave the flag out for $KUBECONFIG or ~/.kube/config\nexit 2",
     );
 }
 
