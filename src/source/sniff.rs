@@ -118,7 +118,7 @@ mod tests {
             check(&format!("{start}{time} stdout P {rest}"), Look::AuditLog);
             let cut = &format!("{start}{time} stderr F y\n");
             // What is left of a cut event is read if its stage is there.
-            check(cut, if at < 100 { Look::Other } else { Look::AuditLog });
+            check(cut, if at < 90 { Look::Other } else { Look::AuditLog });
         }
     }
 

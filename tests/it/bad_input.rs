@@ -187,12 +187,8 @@ fn odd_values() {
     one_line("\"stage\":\"", "\"stage\":\"No", 19, &["audit.log:2: unknown stage `No"]);
     for time in ["2026-13-22", "99999999-11-22", "-1-11-22"] {
         let wrong = format!("\"stageTimestamp\":\"{time}");
-        one_line(
-            "\"stageTimestamp\":\"2026-11-22",
-            &wrong,
-            19,
-            &["audit.log:2: stageTimestamp ", "RFC 3339"],
-        );
+        // The time of the request takes its place.
+        one_line("\"stageTimestamp\":\"2026-11-22", &wrong, 20, &[]);
     }
     let mut bytes = lines().concat().into_bytes();
     let at = bytes.windows(9).position(|it| it == b"\"verb\":\"d").unwrap() + 8;

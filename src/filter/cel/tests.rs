@@ -127,7 +127,7 @@ fn events() -> impl Strategy<Value = String> {
     ]);
     prop::collection::hash_map(names, values(), 0..7).prop_map(|fields| {
         let mut event = serde_json::json!({
-            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "stage": "Panic",
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "stage": "Panic", "requestURI": "/x",
         });
         for (name, value) in fields {
             event[name] = value;
