@@ -14,6 +14,7 @@ mod exit;
 mod fetch;
 mod filter_args;
 mod hints;
+mod history;
 mod interrupt;
 mod policy;
 mod progress;
@@ -66,6 +67,7 @@ enum Command {
     Events(events::Args),
     #[command(alias = "exec")]
     Execs(execs::Args),
+    History(history::Args),
     Who(who::Args),
     Rbac(rbac::Args),
     Policy(policy::Args),
@@ -87,6 +89,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Stats(args) => stats::run(args, out),
         Command::Events(args) => events::run(args, out),
         Command::Execs(args) => execs::run(args, out),
+        Command::History(args) => history::run(args, out),
         Command::Who(args) => who::run(args, out),
         Command::Rbac(args) => rbac::run(args, out),
         Command::Policy(args) => policy::run(args, out),
