@@ -39,7 +39,7 @@ use crate::{
   kubectl audit history deploy/web -n shop -o diff examples/changes.log
 
   # The object as it was, to restore what somebody deleted
-  kubectl audit history cm/settings -n shop -o yaml --at '2026-12-01 02:50' --clean examples/changes.log
+  kubectl audit history cm/settings -n shop -o yaml --at '2026-12-01 02:33' --clean examples/changes.log
 
   # Who changed what in a namespace in the last hour, in this cluster
   kubectl audit history all -n shop --since 1h")]

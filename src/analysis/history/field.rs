@@ -37,20 +37,21 @@ const SHOWN: usize = 2;
 
 /// The changes in a few words: `spec.replicas 2 → 3`.
 pub fn words(changes: &[Change]) -> String {
-    let mut leaves = Vec::new();
-    for change in changes {
-        if leaves.len() > SHOWN {
-            break;
-        }
-        leaves.push(words_of(change));
-    }
+    let mut order: Vec<&Change> = changes.iter().collect();
+    order.sort_by_key(|change| is_bookkeeping(change.path()));
+    let shown: Vec<String> = order.iter().take(SHOWN).map(|change| words_of(change)).collect();
     let more = changes.len().saturating_sub(SHOWN);
-    leaves.truncate(SHOWN);
-    let mut text = leaves.join(", ");
+    let mut text = shown.join(", ");
     if more > 0 {
         text += &format!(", {more} more");
     }
     text
+}
+
+/// Annotations that tools write for themselves: shown last.
+fn is_bookkeeping(path: &str) -> bool {
+    let own = ["kubectl.kubernetes.io~1last-applied-configuration", "deployment.kubernetes.io~1"];
+    own.iter().any(|name| path.contains(name))
 }
 
 fn words_of(change: &Change) -> String {
@@ -86,6 +87,11 @@ fn words_of(change: &Change) -> String {
 /// A JSON pointer as a path: `spec.containers[0].image`; parts with dots in brackets.
 fn name(pointer: &str) -> String {
     let mut name = String::new();
+    // The template of a pod is long, and its fields are known without it.
+    let pointer = pointer
+        .strip_prefix("/spec/template")
+        .filter(|it| it.starts_with("/spec/"))
+        .unwrap_or(pointer);
     parts(pointer).for_each(|part| add_part(&mut name, &part));
     name
 }

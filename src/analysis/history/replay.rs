@@ -16,7 +16,7 @@ use super::{
     related::Relations,
     selection::Need,
 };
-use crate::event::{Level, Timestamp};
+use crate::event::{Level, Timestamp, resources};
 
 /// How long a request waits for others that were stored before it and logged after it.
 const WAIT: i64 = 2_000_000;
@@ -400,10 +400,19 @@ impl History {
             },
         };
 
+        // Only a write of the status changes it; other changes of it are of writes in between.
+        let hides_status = request.subresource != "status"
+            && resources::has(&id.group, &id.resource)
+            && matches!(&after, After::Body { .. })
+            && !is_new;
+        let told: Option<Vec<Change>> = changes.as_ref().map(|changes| {
+            let is_told = |it: &&Change| !hides_status || !is_of_status(it.path());
+            changes.iter().filter(is_told).cloned().collect()
+        });
         let is_computed = !matches!((&before, &after), (_, After::Unknown) | (Known::Unknown, _));
         let is_idle = is_computed && usable && changes.as_ref().is_some_and(Vec::is_empty);
         let change = kind_of(request, is_new, is_idle);
-        let words = self.words(request, change, changes.as_deref(), source, &after);
+        let words = self.words(request, change, told.as_deref(), source, &after);
         let text = (self.question.keep == Keep::Text).then(|| {
             let old = match &before {
                 Known::Body(before) if usable => Some(&before.shown),
@@ -413,7 +422,15 @@ impl History {
                 },
             };
             let new = after_shown.as_ref().filter(|_| matches!(after, After::Body { .. }));
-            (old.cloned(), new.cloned())
+            let mut old = old.cloned();
+            if let (true, Some(old), Some(new)) = (hides_status, &mut old, new) {
+                match (old.as_object_mut(), new.get("status")) {
+                    (Some(old), Some(status)) => drop(old.insert("status".into(), status.clone())),
+                    (Some(old), None) => drop(old.shift_remove("status")),
+                    _ => {}
+                }
+            }
+            (old, new.cloned())
         });
 
         // A dry run stores nothing.
@@ -791,6 +808,9 @@ impl History {
         while !self.waiting.is_empty() {
             self.next();
         }
+        // Of a whole namespace everything is listed anyway, and who asks for a field wants no more.
+        let has_relations = self.target.is_named() && self.question.field.is_none();
+        let relations = if has_relations { self.relations } else { Relations::default() };
         let has_selector = self.question.selector != LabelSelector::default();
         let lives = &self.lives;
         self.items.retain(|item| !has_selector || lives[item.life].is_selected);
@@ -798,7 +818,7 @@ impl History {
             item.uid.clone_from(&lives[item.life].uid);
         }
         self.items.sort_by_key(|item| item.time);
-        let related = self.relations.finish();
+        let related = relations.finish();
         ObjectHistory { items: self.items, related, hidden: self.hidden }
     }
 
@@ -883,6 +903,11 @@ fn scaled(before: &Value, request: &Request) -> Option<Value> {
     let mut value = before.clone();
     value.get_mut("spec")?.as_object_mut()?.insert("replicas".to_owned(), replicas);
     Some(value)
+}
+
+/// Whether a place is in the status.
+fn is_of_status(path: &str) -> bool {
+    path == "/status" || path.starts_with("/status/")
 }
 
 /// What binding a pod to a node changes.
