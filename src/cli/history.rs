@@ -39,7 +39,7 @@ use crate::{
   kubectl audit history deploy/web -n shop -o diff examples/changes.log
 
   # The object as it was, to restore what somebody deleted
-  kubectl audit history cm/settings -n shop -o yaml --at '2026-12-01 02:33' --clean examples/changes.log
+  kubectl audit history cm/settings -n shop --at 2026-12-01T02:33:03Z --clean examples/changes.log
 
   # Who changed what in a namespace in the last hour, in this cluster
   kubectl audit history all -n shop --since 1h")]
@@ -340,10 +340,10 @@ fn print_at(
             other => missing.push(explain(&id, &other, show.at)),
         }
     }
-    if found.is_empty() || show.is_single {
-        if let Some((message, hint)) = missing.pop() {
-            return Err(Error::History { message, hint });
-        }
+    if (found.is_empty() || show.is_single)
+        && let Some((message, hint)) = missing.pop()
+    {
+        return Err(Error::History { message, hint });
     }
     if !output.quiet {
         missing.iter().for_each(|(message, _)| exit::note(message));

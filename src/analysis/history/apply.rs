@@ -18,11 +18,14 @@ pub fn fields_of(resource: &str, config: &Value) -> Fields {
     let mut fields = Fields::new();
     collect(resource, "", config, &mut Vec::new(), &mut fields);
     // These name the object, and nobody owns them.
-    fields.retain(|path| match &path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] | ["f:apiVersion" | "f:kind"] => false,
-        ["f:metadata", "f:name" | "f:namespace" | "f:managedFields" | "f:uid", ..] => false,
-        _ => true,
-    });
+    let is_name = |path: &[&str]| {
+        matches!(
+            path,
+            [] | ["f:apiVersion" | "f:kind"]
+                | ["f:metadata", "f:name" | "f:namespace" | "f:managedFields" | "f:uid", ..]
+        )
+    };
+    fields.retain(|path| !is_name(&path.iter().map(String::as_str).collect::<Vec<_>>()));
     fields
 }
 
@@ -212,7 +215,8 @@ fn remove(value: &mut Value, path: &[String]) {
             }
         }
         (Value::Array(list), "v:") => {
-            list.retain(|entry| entry.to_string() != part[2..]);
+            let value: Option<Value> = serde_json::from_str(&part[2..]).ok();
+            list.retain(|entry| Some(entry) != value.as_ref());
         }
         _ => {}
     }

@@ -160,9 +160,6 @@ impl Walk<'_> {
                 Ok(mut object) => {
                     self.value(&mut object, "", is_secret);
                     *text = object.to_string();
-                    if text.is_empty() {
-                        return;
-                    }
                 }
                 Err(_) => *text = self.hash(text.as_bytes()),
             }

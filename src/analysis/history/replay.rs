@@ -99,6 +99,9 @@ pub enum AtTime {
     Unknown(Option<LastWrite>),
 }
 
+/// The bodies before and after, where they are kept for a unified difference.
+type Bodies = (Option<Value>, Option<Value>);
+
 /// What a request made of an object.
 enum After {
     Body {
@@ -726,7 +729,7 @@ impl History {
         request: &Request,
         id: &ObjectId,
         change: ChangeKind,
-        diff: Option<(Vec<Change>, (Option<Value>, Option<Value>))>,
+        diff: Option<(Vec<Change>, Bodies)>,
         diff_source: DiffSource,
         resource_version: Option<String>,
         words: String,
@@ -981,7 +984,7 @@ fn text_of(
     id: &ObjectId,
     request: &Request,
     changes: Option<&[Change]>,
-    (old, new): (Option<Value>, Option<Value>),
+    (old, new): Bodies,
 ) -> String {
     if old.is_some() || new.is_some() {
         return super::text::unified(id, request, old.as_ref(), new.as_ref());
