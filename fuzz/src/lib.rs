@@ -2,6 +2,7 @@
 //! functions, and so does `tests/it/corpus.rs` with every input that a run was seeded with or found.
 
 use kubectl_audit::{
+    analysis::history::{self, History, Keep, LabelSelector, Question, Redactor},
     decode::{self, Projection, Reader, Record, strict, unwrap},
     event::{Attributes, Key, Target, Timestamp, User, uri},
     filter::{self, Filter, Window},
@@ -29,6 +30,7 @@ pub const TARGETS: &[Parser] = &[
     ("packed", packed),
     ("names", names),
     ("listing", listing),
+    ("history", history),
 ];
 
 /// The two readers: where the strict one reads a line, the fast one gives the same or hands it over; and
@@ -191,5 +193,41 @@ pub fn listing(bytes: &[u8]) {
     for name in source::parsers::listed(&String::from_utf8_lossy(bytes)) {
         let name = name.strip_suffix('/').unwrap_or(&name);
         assert!(!name.contains('/') && !name.is_empty() && name != "..", "{name}");
+    }
+}
+
+/// The first line is a target or a selector, the others events; or the first two an object and a patch: a
+/// difference leads from before to after.
+pub fn history(text: &[u8]) {
+    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let first = String::from_utf8_lossy(lines[0]);
+    let _ = LabelSelector::parse(&first);
+    if let Ok(target) = first.parse() {
+        let question = Question {
+            shows_status: true,
+            shows_dry_runs: true,
+            shows_reads: true,
+            field: None,
+            selector: LabelSelector::default(),
+            at: None,
+            keep: Keep::Text,
+            redactor: Redactor::with_salt(b"salt"),
+            max_bytes: 1 << 20,
+        };
+        let mut replay = History::new(question, target);
+        lines[1..].iter().for_each(|line| replay.take(&[b"S", *line].concat()));
+        replay.finish();
+    }
+
+    let json = |line: Option<&&[u8]>| serde_json::from_slice(line?).ok();
+    let before: Option<serde_json::Value> = json(lines.first());
+    let patch: Option<serde_json::Value> = json(lines.get(1));
+    let (Some(before), Some(patch)) = (before, patch) else { return };
+    history::as_sent(&patch);
+    for kind in [("apps", "deployments"), ("example.com", "widgets")] {
+        if let Some(after) = history::applied(kind, &before, &patch, None) {
+            let changes = history::between(&before, &after);
+            assert_eq!(changes.is_empty(), before == after);
+        }
     }
 }

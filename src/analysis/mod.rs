@@ -3,6 +3,7 @@
 pub mod access;
 pub mod actions;
 pub mod execs;
+pub mod history;
 pub mod judge;
 pub mod policy_diff;
 pub mod policy_subjects;

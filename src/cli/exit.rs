@@ -60,6 +60,8 @@ pub enum Error {
     NoPods { selector: String },
     #[error("no role and no binding in `{name}`")]
     NoRbac { name: String },
+    #[error("{message}")]
+    History { message: String, hint: String },
     #[error("this command prints JSON lines and nothing else")]
     OnlyLines,
     #[error("cannot write the output")]
@@ -79,6 +81,7 @@ impl Error {
                 return format!("`policy check {name}` tells all that is wrong with it");
             }
             Error::PolicyFile { .. } => "give the file of --audit-policy-file",
+            Error::History { hint, .. } => return hint.clone(),
             Error::NoGroup(resource) => {
                 return format!("name it with its group, as in `{resource}.example.com`");
             }

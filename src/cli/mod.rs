@@ -15,6 +15,7 @@ mod exit;
 mod fetch;
 mod filter_args;
 mod hints;
+mod history;
 mod interrupt;
 mod policy;
 mod progress;
@@ -71,6 +72,7 @@ enum Command {
     Execs(execs::Args),
     #[command(alias = "action")]
     Actions(actions::Args),
+    History(history::Args),
     Who(who::Args),
     Rbac(rbac::Args),
     Policy(policy::Args),
@@ -93,6 +95,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<Exit, Error> {
         Command::Events(args) => events::run(args, out),
         Command::Execs(args) => execs::run(args, out),
         Command::Actions(args) => actions::run(args, out),
+        Command::History(args) => history::run(args, out),
         Command::Who(args) => who::run(args, out),
         Command::Rbac(args) => rbac::run(args, out),
         Command::Policy(args) => policy::run(args, out),

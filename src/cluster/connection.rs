@@ -111,6 +111,14 @@ impl Connection {
         })
     }
 
+    /// The namespace of the chosen context, if the kubeconfig has one.
+    pub fn namespace(&self) -> Option<String> {
+        let found = self.read().ok()?;
+        let wanted = self.context.as_ref().or(found.current_context.as_ref())?;
+        let context = found.contexts.iter().find(|it| it.name == *wanted)?.context.as_ref()?;
+        context.namespace.clone().filter(|it| !it.is_empty())
+    }
+
     fn read(&self) -> Result<Kubeconfig, ClusterError> {
         if let Some(path) = &self.kubeconfig {
             // As kubectl: a file that is named has to be there.

@@ -4,6 +4,8 @@ pub mod actions;
 
 use serde::Serialize;
 
+mod history;
+
 /// The result of a command. The document is the serialized report with `apiVersion` and `kind`
 /// before it; the tables are the same for people.
 pub trait Report: Serialize {

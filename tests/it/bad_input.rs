@@ -252,7 +252,7 @@ fn packed_and_damaged() {
     check(b"\xfd7zXZ\0\0\0", &[], 0, 2, &["error: `audit.log` is xz", "hint: unpack it first"]);
 }
 
-/// 48 MiB of one line, of empty ones, or of a document that never ends, packed: read in no more memory
+/// 96 MiB of one line, of empty ones, or of a document that never ends, packed: read in no more memory
 /// than is given.
 #[test]
 fn decompression_bombs() {
@@ -264,8 +264,8 @@ fn decompression_bombs() {
         bomb.write_all(format!("\n{}", lines()[0]).as_bytes()).unwrap();
         fs::write(folder.path().join("audit.log.gz"), bomb.finish().unwrap()).unwrap();
         let mut shell = Command::new("sh");
-        // Address space, with what threads reserve: less than the bomb would take.
-        let script = "ulimit -v 48000; exec \"$0\" stats --events --threads 1 --max-line 1M -o json audit.log.gz";
+        // Address space, with the program itself and what threads reserve: less than the bomb would take.
+        let script = "ulimit -v 64000; exec \"$0\" stats --events --threads 1 --max-line 1M -o json audit.log.gz";
         shell.args(["-c", script, env!("CARGO_BIN_EXE_kubectl-audit")]);
         let out = shell.current_dir(folder.path()).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);

@@ -15,11 +15,12 @@ use super::support::leaves;
 const LOG: &str = "examples/audit.log";
 
 /// Every command that reads events, as far as the PATH.
-const READERS: [&str; 14] = [
+const READERS: [&str; 15] = [
     "stats",
     "events",
     "execs",
     "actions",
+    "history all",
     "policy evaluate examples/policy.yaml",
     "policy simulate examples/policy.yaml",
     "policy diff examples/policy.yaml examples/policy.yaml",
@@ -53,7 +54,7 @@ fn said(out: &Output) -> String {
 #[test]
 fn no_command_is_forgotten() {
     let words = |line: &str| {
-        let is_word = |it: &&str| !it.contains(['/', '-']) || *it == "who-can";
+        let is_word = |it: &&str| *it != "all" && !it.contains(['/', '-']) || *it == "who-can";
         let n = if line.starts_with("policy") || line.starts_with("rbac") { 2 } else { 1 };
         line.split(' ').filter(is_word).take(n).collect::<Vec<_>>().join(" ")
     };
@@ -103,6 +104,7 @@ fn nothing_is_told_as_nothing() {
             Some("execs") => "No sessions found.",
             Some("actions") => "No action found.",
             Some("events") => "No events found.",
+            Some("history") => "No changes found.",
             _ if line.starts_with("policy evaluate") => "No events found.",
             _ if line.starts_with("policy filter") => "No events found.",
             _ if line.starts_with("rbac evaluate") => "Nothing would change.",
@@ -145,6 +147,10 @@ fn errors_say_what_to_do() {
         }
     }
     for (line, rest) in [
+        ("history", &["deploy/", LOG][..]),
+        ("history", &["deploy/web", "--at", "2026-12-01", "-o", "csv", "examples/changes.log"]),
+        ("history", &["deploy/none", "--at", "now", "examples/changes.log"]),
+        ("history", &["pods", "-l", "=x", LOG]),
         ("policy check", &["no-such.yaml"][..]),
         ("policy explain", &["no-such.yaml", "get", "pods"]),
         ("policy explain", &["examples/policy.yaml", "get", "widgets"]),
@@ -164,7 +170,7 @@ fn errors_say_what_to_do() {
 }
 
 /// What nobody can list: numbers, sizes, times, names and texts of the person's own.
-const FREE: [&str; 27] = [
+const FREE: [&str; 28] = [
     "as_group",
     "as_uid",
     "as_user",
@@ -179,6 +185,7 @@ const FREE: [&str; 27] = [
     "max_bytes_per_day",
     "max_groups",
     "max_line",
+    "max_memory",
     "max_names",
     "max_namespaces",
     "min_confidence",

@@ -15,6 +15,7 @@ mod execs;
 mod findings;
 mod guide;
 mod help;
+mod history;
 #[cfg(unix)]
 mod krew;
 mod origin;

@@ -16,7 +16,7 @@ use crate::{
 pub mod change_event;
 mod door;
 mod live;
-mod mask;
+pub(super) mod mask;
 mod pods;
 mod report;
 mod session;

@@ -164,6 +164,24 @@ const STEPS: &[(&str, &str)] = &[
     ("1d", "each day, by UTC"),
 ];
 
+/// Fields of objects that people ask about.
+const FIELDS: &[&str] = &[
+    "data",
+    "metadata.annotations",
+    "metadata.finalizers",
+    "metadata.labels",
+    "metadata.ownerReferences",
+    "rules",
+    "spec",
+    "spec.containers.image",
+    "spec.replicas",
+    "spec.template",
+    "spec.template.spec.containers.env",
+    "spec.template.spec.containers.image",
+    "status",
+    "subjects",
+];
+
 type Candidates = Vec<CompletionCandidate>;
 
 /// Which cluster the line speaks of.
@@ -186,6 +204,9 @@ impl Values {
             "names" | "node" => of(move |it| starting(&asked::<Node>(&connection), it)),
             "verb" => of(|it| listed(VERBS, it)),
             "resource" => of(|it| listed(RESOURCES, it)),
+            "target" => of(targets),
+            "field" => of(|it| starting(FIELDS, it)),
+            "at" => of(|it| explained(DURATIONS, it)),
             "keys" => of(|it| starting(plain_keys(), it)),
             "filters" => of(expressions),
             "code" => of(|it| explained(CODES, it)),
@@ -196,6 +217,13 @@ impl Values {
             _ => return None,
         })
     }
+}
+
+/// What a history can be of: `all`, or a resource, mostly with a name behind it.
+fn targets(current: &str) -> Candidates {
+    let is_whole = |it: &&&str| !it.contains('/');
+    let whole: Vec<&str> = RESOURCES.iter().filter(is_whole).copied().chain(["all"]).collect();
+    listed(&whole, current)
 }
 
 fn of(values: impl Fn(&str) -> Candidates + Send + Sync + 'static) -> ArgValueCompleter {

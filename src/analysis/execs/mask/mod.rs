@@ -44,6 +44,13 @@ pub fn mask(command: &[String]) -> Vec<String> {
     command.iter().map(|it| walk.next(it)).collect()
 }
 
+/// Whether a name says that its value is a secret, such as `DB_PASSWORD` or `token`.
+pub fn is_secret_name(name: &str) -> bool {
+    SECRET_NAME.is_match(name)
+}
+
+static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("(?i)^{NAME}$")));
+
 /// What the arguments so far say about the next one.
 #[derive(Default)]
 struct Walk<'a> {
