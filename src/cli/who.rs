@@ -12,7 +12,10 @@ use super::{
     rbac_args::RbacArgs,
 };
 use crate::{
-    analysis::access::portrait::{Portrait, Seen},
+    analysis::access::{
+        left_out::Include,
+        portrait::{Portrait, Seen},
+    },
     decode::{InputSummary, Projection},
     pipeline,
     rbac::{
@@ -44,6 +47,9 @@ pub struct Args {
     /// A further group of it; repeatable
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
+    /// Also take requests that somebody else made as the account, through impersonation
+    #[arg(long)]
+    include_impersonated: bool,
     /// Read no logs
     #[arg(long, conflicts_with = "paths")]
     no_logs: bool,
@@ -143,7 +149,8 @@ fn snapshot(args: &Args) -> Result<(Option<Snapshot>, bool), Error> {
 
 fn portrait(args: &Args, name: &str) -> Result<(Seen, InputSummary, Exit), Error> {
     let mut projection = Projection::default();
-    let portrait = Portrait::new(name, &mut projection);
+    let include = Include { impersonated: args.include_impersonated, ..Include::default() };
+    let portrait = Portrait::new(name, &mut projection).including(include);
     let filter = args.filter.build(now(), &mut projection)?;
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
@@ -151,6 +158,7 @@ fn portrait(args: &Args, name: &str) -> Result<(Seen, InputSummary, Exit), Error
     let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, portrait);
     drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
+    folded.report.left_out.notes().iter().for_each(|note| exit::note(note));
     Ok((folded.report, folded.input, exit))
 }
 
@@ -187,8 +195,9 @@ fn identity(
             missing: binding.role.is_none(),
         });
         for dangerous in danger::of(binding) {
-            if !identity.privileged.contains(&dangerous.right) {
-                identity.privileged.push(dangerous.right.clone());
+            let right = dangerous.label();
+            if !identity.privileged.contains(&right) {
+                identity.privileged.push(right);
             }
             identity.dangers.push(Danger { dangerous, binding: binding.object_name() });
         }
@@ -216,6 +225,7 @@ impl Report for Identity {
         tables.push(self.danger_table());
         tables.push(self.grant_table());
         if let Some(seen) = &self.seen {
+            tables.push(deeds(seen));
             tables.push(credentials(seen));
             tables.push(denials(seen));
         }
@@ -226,26 +236,27 @@ impl Report for Identity {
 
 impl Identity {
     fn facts(&self) -> Table {
-        let columns = vec![Column::text("FACT"), Column::text("VALUE").shrinking()];
+        // Without headers: `Name:   value`, as kubectl describes an object.
+        let columns = vec![Column::text(""), Column::text("").shrinking()];
         let mut rows = Vec::new();
         let mut add = |name: &str, value: String| {
             if !value.is_empty() {
-                rows.push(vec![Cell::from(name), Cell::Text(value)]);
+                rows.push(vec![Cell::from(format!("{name}:")), Cell::Text(value)]);
             }
         };
-        add("subject", self.subject.label());
-        add("kind", self.identity.to_owned());
+        add("Subject", self.subject.label());
+        add("Kind", self.identity.to_owned());
         let exists = match self.exists {
             Some(true) => "yes",
             Some(false) => "no: it is gone",
             None => "",
         };
-        add("exists", exists.to_owned());
-        add("groups", self.groups.join(", "));
+        add("Exists", exists.to_owned());
+        add("Groups", self.groups.join(", "));
         if self.groups.iter().any(|it| it == MASTERS) {
-            add("allowed", format!("everything, before RBAC: it is in {MASTERS}"));
+            add("Allowed", format!("everything, before RBAC: it is in {MASTERS}"));
         }
-        add("used by", self.used_by.join(", "));
+        add("Used by", self.used_by.join(", "));
         if let Some(seen) = &self.seen {
             let time = |it: Option<crate::event::Timestamp>| {
                 it.map_or_else(|| "?".to_owned(), |it| it.to_string())
@@ -254,17 +265,26 @@ impl Identity {
                 0 => "never in these logs".to_owned(),
                 n => format!("{n} requests, {} to {}", time(seen.from), time(seen.to)),
             };
-            add("seen", period);
+            add("Seen", period);
             if seen.denied > 0 {
-                add("denied", seen.denied.to_string());
+                add("Denied", seen.denied.to_string());
             }
-            add("from", list(&seen.source_ips));
-            add("with", list(&seen.user_agents));
+            let logins = seen.logins.iter().map(|login| {
+                format!("{} {} (last {})", login.count, login.decision, time(login.last))
+            });
+            add("Logins", logins.collect::<Vec<_>>().join(", "));
+            let address = |ip: &String| match seen.claimed_source_ips.contains(ip) {
+                true => format!("{ip} (claimed)"),
+                false => ip.clone(),
+            };
+            add("From", seen.source_ips.iter().map(address).collect::<Vec<_>>().join(", "));
+            add("With", list(&seen.user_agents));
+            add("In the cloud", list(&seen.cloud_identities));
             let counts = |all: &std::collections::BTreeMap<String, u64>| {
                 all.iter().map(|(name, n)| format!("{name} ({n})")).collect::<Vec<_>>().join(", ")
             };
-            add("acted as", counts(&seen.impersonated));
-            add("impersonated by", counts(&seen.impersonated_by));
+            add("Acted as", counts(&seen.impersonated));
+            add("Impersonated by", counts(&seen.impersonated_by));
         }
         Table { columns, rows }
     }
@@ -277,10 +297,7 @@ impl Identity {
             Column::text("WHY").shrinking(),
         ];
         let rows = self.dangers.iter().map(|it| {
-            let right = match it.dangerous.names.as_slice() {
-                [] => it.dangerous.right.clone(),
-                names => format!("{} ({})", it.dangerous.right, names.join(", ")),
-            };
+            let right = it.dangerous.label();
             let place = it.dangerous.namespace.as_deref().unwrap_or("everywhere");
             vec![
                 Cell::from(right),
@@ -326,6 +343,37 @@ fn rule(it: &PolicyRule) -> String {
     format!("{} on {}", it.verbs.join(","), what.join(","))
 }
 
+/// What it did most often; documents have all.
+fn deeds(seen: &Seen) -> Table {
+    const MOST: usize = 20;
+    let columns = vec![
+        Column::text("DID"),
+        Column::text("RESOURCE").shrinking(),
+        Column::number("REQUESTS"),
+        Column::text("LAST"),
+    ];
+    let rows = seen.did.iter().take(MOST).map(|deed| {
+        vec![
+            Cell::from(deed.verb.as_str()),
+            Cell::from(deed.resource.as_str()),
+            Cell::Number(deed.count),
+            deed.last.map_or(Cell::None, |last| Cell::Time(last.0)),
+        ]
+    });
+    let mut rows: Vec<Vec<Cell>> = rows.collect();
+    if let Some(others) = seen.did.get(MOST..).filter(|others| !others.is_empty()) {
+        let count = others.iter().map(|deed| deed.count).sum();
+        let last = others.iter().filter_map(|deed| deed.last).max();
+        rows.push(vec![
+            Cell::from("…"),
+            Cell::from(format!("{} others", others.len())),
+            Cell::Number(count),
+            last.map_or(Cell::None, |last| Cell::Time(last.0)),
+        ]);
+    }
+    Table { columns, rows }
+}
+
 fn credentials(seen: &Seen) -> Table {
     let columns = vec![
         Column::text("CREDENTIAL"),
@@ -357,5 +405,9 @@ fn denials(seen: &Seen) -> Table {
     let columns = vec![Column::text("DENIED"), Column::number("REQUESTS")];
     let rows =
         seen.denials.iter().map(|(what, n)| vec![Cell::from(what.as_str()), Cell::Number(*n)]);
-    Table { rows: rows.collect(), columns }
+    let impersonations = seen
+        .impersonation_refused
+        .iter()
+        .map(|refused| vec![Cell::from(refused.label.as_str()), Cell::Number(refused.count)]);
+    Table { rows: rows.chain(impersonations).collect(), columns }
 }

@@ -10,7 +10,8 @@ use crate::report::{Cell, Table};
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(table: &Table, look: &Look, out: &mut dyn Write) -> io::Result<()> {
-    if !look.no_headers {
+    let is_description = table.columns.iter().all(|it| it.header.is_empty());
+    if !look.no_headers && !is_description {
         header(&table.columns.iter().map(|it| it.header.as_str()).collect::<Vec<_>>(), out)?;
     }
     table.rows.iter().try_for_each(|it| row(it, out))

@@ -156,7 +156,9 @@ impl Pages {
     /// # Errors
     /// When `out` cannot be written.
     pub fn header(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        if self.look.no_headers || std::mem::replace(&mut self.has_header, true) {
+        // A description (`Name:   value`) has columns without a name.
+        let is_description = self.columns.iter().all(|it| it.header.is_empty());
+        if self.look.no_headers || is_description || std::mem::replace(&mut self.has_header, true) {
             return Ok(());
         }
         let headers = self.columns.iter().map(|it| it.header.to_uppercase()).collect();

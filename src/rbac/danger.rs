@@ -125,6 +125,30 @@ pub struct Dangerous {
     pub names: Vec<String>,
 }
 
+impl Dangerous {
+    /// As in `secrets: get list`, or `users: impersonate (alice)` if only some objects are meant.
+    pub fn label(&self) -> String {
+        match self.names.as_slice() {
+            [] => self.right.clone(),
+            names => format!("{} ({})", self.right, names.join(", ")),
+        }
+    }
+}
+
+/// Why a right is worth a look if it is one for some names only: not for all that it could be.
+fn limited_why(danger: &Danger) -> &'static str {
+    match (danger.resource, danger.verbs) {
+        ("users", ["impersonate"]) => "acts as these users",
+        ("groups", ["impersonate"]) => "acts as a member of these groups",
+        ("serviceaccounts", ["impersonate"]) => "acts as these service accounts",
+        ("clusterroles" | "roles", ["escalate", "bind"]) => {
+            "gives itself these roles, or puts rights into them that it does not have"
+        }
+        ("signers", _) => "issues client certificates of these signers",
+        _ => danger.why,
+    }
+}
+
 /// The dangerous rights that a binding gives, the worst first.
 pub fn of(binding: &Binding) -> Vec<Dangerous> {
     let namespace = binding.namespace.as_deref().map(str::to_owned);
@@ -148,7 +172,8 @@ pub fn of(binding: &Binding) -> Vec<Dangerous> {
         .flat_map(|danger| {
             let rights = rights(rules, danger).into_iter();
             rights.map(|(names, verbs)| {
-                dangerous(format!("{}: {verbs}", danger.resource), danger.why, &names)
+                let why = if names.is_empty() { danger.why } else { limited_why(danger) };
+                dangerous(format!("{}: {verbs}", danger.resource), why, &names)
             })
         })
         .collect()

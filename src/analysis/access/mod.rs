@@ -3,6 +3,7 @@
 mod answers;
 pub mod coverage;
 pub mod evaluation;
+pub mod left_out;
 pub mod needs;
 pub mod patch;
 pub mod portrait;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Requests,
     coverage::{Coverage, Window},
+    left_out::{Include, LeftOut},
 };
 use crate::{
     analysis::Analysis,
@@ -19,6 +20,8 @@ pub struct Needs {
     /// The users that are meant; empty for all but the system's own.
     users: BTreeSet<String>,
     max_names: usize,
+    include: Include,
+    left_out: LeftOut,
     requests: Requests,
     found: BTreeMap<String, Need>,
     coverage: Coverage,
@@ -53,6 +56,7 @@ enum Names {
 pub struct Needed {
     pub users: BTreeMap<String, Need>,
     pub window: Window,
+    pub left_out: LeftOut,
 }
 
 /// Kinds of need kept of one user: more than any API has.
@@ -66,7 +70,21 @@ impl Needs {
     /// for one verb on one resource; more become a rule without names.
     pub fn new(users: BTreeSet<String>, max_names: usize, projection: &mut Projection) -> Needs {
         let requests = Requests::new(projection);
-        Needs { users, max_names, requests, found: BTreeMap::new(), coverage: Coverage::default() }
+        Needs {
+            users,
+            max_names,
+            include: Include::default(),
+            left_out: LeftOut::default(),
+            requests,
+            found: BTreeMap::new(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    /// The same, with requests that are left out otherwise.
+    #[must_use]
+    pub fn including(self, include: Include) -> Needs {
+        Needs { include, ..self }
     }
 
     fn is_meant(&self, user: &User<'_>) -> bool {
@@ -316,15 +334,24 @@ impl Analysis for Needs {
             return;
         }
         let request = self.requests.read(record);
-        if let Some(by) = self.requests.impersonator(record)
-            && self.is_meant(&by)
+        let by = self.requests.impersonator(record);
+        if let Some(by) = &by
+            && self.is_meant(by)
         {
             for target in Requests::impersonated(&request.user) {
                 let target = Target::Resource(target);
-                self.add(&Attributes { user: &by, verb: "impersonate", target });
+                self.add(&Attributes { user: by, verb: "impersonate", target });
             }
         }
-        if !request.is_denied() && self.is_meant(&request.user) {
+
+        if !self.is_meant(&request.user) {
+            return;
+        }
+        if let Some(by) = by.filter(|_| !self.include.impersonated) {
+            self.left_out.add_impersonated(&by.username);
+        } else if request.is_denied() && !self.include.denied {
+            self.left_out.denied += 1;
+        } else if request.refused_impersonation().is_none() {
             self.add(&request.attributes());
             if let Some(create) = request.as_create() {
                 self.add(&create);
@@ -337,9 +364,10 @@ impl Analysis for Needs {
             self.found.entry(name).or_default().merge(its, self.max_names);
         }
         self.coverage.merge(other.coverage);
+        self.left_out.merge(other.left_out);
     }
 
     fn finish(self) -> Needed {
-        Needed { users: self.found, window: self.coverage.window() }
+        Needed { users: self.found, window: self.coverage.window(), left_out: self.left_out }
     }
 }

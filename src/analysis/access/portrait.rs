@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::Requests;
+use super::{
+    Requests,
+    left_out::{Include, LeftOut},
+};
 use crate::{
     analysis::Analysis,
     decode::{Projection, Record, Slot},
-    event::{Timestamp, User},
+    event::{RefusedImpersonation, Timestamp, User, cloud_identity},
     rbac::subject::Kind,
 };
 
@@ -23,7 +26,14 @@ pub struct Portrait {
     user_agent: Slot,
     issued: Slot,
     subresource: Slot,
+    login: Slot,
+    login_name: Slot,
+    include: Include,
     found: Seen,
+    /// What it did, by verb and resource.
+    did: BTreeMap<(String, String), Count>,
+    refused: BTreeMap<RefusedImpersonation, Count>,
+    logins: BTreeMap<String, Count>,
     /// Tokens issued for it: by credential id, who asked for it and when.
     tokens: BTreeMap<String, Issue>,
 }
@@ -42,7 +52,12 @@ pub struct Seen {
     pub denied: u64,
     #[serde(rename = "sourceIPs")]
     pub source_ips: BTreeSet<String>,
+    /// Those that no API server saw: a client wrote them into `X-Forwarded-For`.
+    #[serde(rename = "claimedSourceIPs")]
+    pub claimed_source_ips: BTreeSet<String>,
     pub user_agents: BTreeSet<String>,
+    /// What it did and was allowed, most often first.
+    pub did: Vec<Deed>,
     /// By what was refused, as in `get secrets`.
     pub denials: BTreeMap<String, u64>,
     pub credentials: BTreeMap<String, Credential>,
@@ -50,9 +65,78 @@ pub struct Seen {
     pub impersonated_by: BTreeMap<String, u64>,
     /// As whom it acted.
     pub impersonated: BTreeMap<String, u64>,
+    /// As whom it wanted to act and was refused.
+    pub impersonation_refused: Vec<ImpersonationRefused>,
+    /// Who acted as it: left out of everything else, unless asked for.
+    pub through_impersonation: Vec<Impersonator>,
+    /// Logins at a server that keeps events of them (OpenShift's), by decision.
+    pub logins: Vec<Login>,
+    /// What its cloud calls it: AWS roles, object IDs of Entra.
+    pub cloud_identities: BTreeSet<String>,
+    #[serde(skip)]
+    pub left_out: LeftOut,
+    /// Addresses that an API server saw.
+    #[serde(skip)]
+    seen_ips: BTreeSet<String>,
     /// Those it was authenticated with: an impersonator may claim others.
     #[serde(skip)]
     pub groups: BTreeSet<String>,
+}
+
+/// One kind of request that it made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deed {
+    pub verb: String,
+    pub resource: String,
+    pub count: u64,
+    pub last: Option<Timestamp>,
+}
+
+/// Attempts to act as somebody else that were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImpersonationRefused {
+    /// Unknown where the server names only the kind.
+    #[serde(rename = "as")]
+    pub name: Option<String>,
+    #[serde(skip)]
+    pub label: String,
+    pub count: u64,
+    pub last: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Impersonator {
+    pub by: String,
+    pub count: u64,
+}
+
+/// Logins with one outcome: `allow`, `deny` or `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Login {
+    pub decision: String,
+    pub count: u64,
+    pub last: Option<Timestamp>,
+}
+
+/// How often, and when last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Count {
+    n: u64,
+    last: Option<Timestamp>,
+}
+
+impl Count {
+    fn merge(&mut self, other: Count) {
+        self.n += other.n;
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// Counts one more, of a key that is known or not one too many.
+fn add<K: Ord>(all: &mut BTreeMap<K, Count>, key: K, time: Option<Timestamp>) {
+    if all.len() < MAX || all.contains_key(&key) {
+        all.entry(key).or_default().merge(Count { n: 1, last: time });
+    }
 }
 
 /// A token or certificate that it used.
@@ -89,8 +173,28 @@ impl Portrait {
             user_agent: projection.want("userAgent"),
             issued: projection.want(issued),
             subresource: projection.want("objectRef.subresource"),
+            login: projection.want(r#"annotations."authentication.openshift.io/decision""#),
+            login_name: projection.want(r#"annotations."authentication.openshift.io/username""#),
+            include: Include::default(),
             found: Seen::default(),
+            did: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            logins: BTreeMap::new(),
             tokens: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with requests that are left out otherwise.
+    #[must_use]
+    pub fn including(self, include: Include) -> Portrait {
+        Portrait { include, ..self }
+    }
+
+    /// A login with its name: OpenShift answers 302 also if it failed, and nobody is authenticated then.
+    fn login(&mut self, record: &Record<'_>) {
+        let Some(decision) = record.value(self.login) else { return };
+        if record.value(self.login_name).is_some_and(|name| name.text() == self.name) {
+            add(&mut self.logins, decision.text().into_owned(), record.stage_timestamp());
         }
     }
 
@@ -117,17 +221,36 @@ impl Portrait {
     fn request(&mut self, record: &Record<'_>, authenticated: Option<&User<'_>>) {
         let request = self.requests.read(record);
         let found = &mut self.found;
+        if let Some(by) = authenticated.filter(|by| by.username != self.name) {
+            count(&mut found.impersonated_by, &by.username);
+            if !self.include.impersonated {
+                found.left_out.add_impersonated(&by.username);
+                return;
+            }
+        }
+
         found.requests += 1;
         let time = request.time;
         found.from = earliest(found.from, time);
         found.to = found.to.max(time);
-        if request.is_denied() {
+        let target = super::evaluation::resource_name(&request.attributes().target);
+        if let Some(refused) = request.refused_impersonation() {
+            add(&mut self.refused, refused, time);
+        } else if request.is_denied() {
             found.denied += 1;
-            let target = super::evaluation::resource_name(&request.attributes().target);
             count(&mut found.denials, &format!("{} {target}", request.verb));
+        } else {
+            add(&mut self.did, (request.verb.to_string(), target.to_string()), time);
         }
-        for ip in record.value(self.source_ips).map(|it| it.elements()).unwrap_or_default() {
+
+        let ips = record.value(self.source_ips).map(|it| it.elements()).unwrap_or_default();
+        let n_claimed = ips.len().saturating_sub(1);
+        for (n, ip) in ips.iter().enumerate() {
             remember(&mut found.source_ips, &ip.text());
+            // Only the last one is what the API server saw.
+            let all =
+                if n < n_claimed { &mut found.claimed_source_ips } else { &mut found.seen_ips };
+            remember(all, &ip.text());
         }
         remember(&mut found.user_agents, &record.text(self.user_agent));
         match authenticated {
@@ -140,7 +263,7 @@ impl Portrait {
                 count(&mut found.impersonated, &request.user.username);
                 credential(found, by, time);
             }
-            Some(by) => count(&mut found.impersonated_by, &by.username),
+            Some(_) => {}
         }
     }
 }
@@ -169,6 +292,8 @@ fn credential(found: &mut Seen, user: &User<'_>, time: Option<Timestamp>) {
         let values = user.extra.get(&*format!("authentication.kubernetes.io/{key}"))?;
         values.first().map(|it| it.to_string())
     };
+    let cloud = cloud_identity(|key| user.extra.get(key)?.first().map(|value| &**value));
+    remember(&mut found.cloud_identities, &cloud.unwrap_or_default());
     let Some(id) = extra("credential-id") else { return };
     if !found.credentials.contains_key(&id) && found.credentials.len() >= MAX {
         return;
@@ -189,6 +314,7 @@ impl Analysis for Portrait {
             return;
         }
         self.issue(record);
+        self.login(record);
         let is_it = |slot: Slot| record.value(slot).is_some_and(|it| it.text() == self.name);
         if !is_it(self.username) && !is_it(self.effective) {
             return;
@@ -204,6 +330,10 @@ impl Analysis for Portrait {
         mine.from = earliest(mine.from, its.from);
         mine.to = mine.to.max(its.to);
         mine.source_ips.extend(its.source_ips);
+        mine.claimed_source_ips.extend(its.claimed_source_ips);
+        mine.seen_ips.extend(its.seen_ips);
+        mine.cloud_identities.extend(its.cloud_identities);
+        mine.left_out.merge(its.left_out);
         mine.user_agents.extend(its.user_agents);
         mine.groups.extend(its.groups);
         let add = |mine: &mut BTreeMap<String, u64>, its: BTreeMap<String, u64>| {
@@ -212,6 +342,15 @@ impl Analysis for Portrait {
         add(&mut mine.denials, its.denials);
         add(&mut mine.impersonated, its.impersonated);
         add(&mut mine.impersonated_by, its.impersonated_by);
+        for (key, count) in other.did {
+            self.did.entry(key).or_default().merge(count);
+        }
+        for (key, count) in other.refused {
+            self.refused.entry(key).or_default().merge(count);
+        }
+        for (key, count) in other.logins {
+            self.logins.entry(key).or_default().merge(count);
+        }
         for (id, its) in its.credentials {
             let mine = mine.credentials.entry(id).or_default();
             mine.requests += its.requests;
@@ -235,6 +374,21 @@ impl Analysis for Portrait {
                 (it.issued_by, it.issued_at) = (Some(issue.by), issue.time);
             }
         }
+
+        let Seen { claimed_source_ips, seen_ips, impersonated_by, .. } = &mut self.found;
+        claimed_source_ips.retain(|ip| !seen_ips.contains(ip));
+        let by = impersonated_by.iter().map(|(by, n)| Impersonator { by: by.clone(), count: *n });
+        self.found.through_impersonation = by.collect();
+        let deed = |((verb, resource), Count { n, last })| Deed { verb, resource, count: n, last };
+        self.found.did = self.did.into_iter().map(deed).collect();
+        self.found.did.sort_by_key(|deed| std::cmp::Reverse(deed.count));
+        let refused = |(refused, Count { n, last }): (RefusedImpersonation, Count)| {
+            let label = refused.label();
+            ImpersonationRefused { name: refused.name, label, count: n, last }
+        };
+        self.found.impersonation_refused = self.refused.into_iter().map(refused).collect();
+        let login = |(decision, Count { n, last })| Login { decision, count: n, last };
+        self.found.logins = self.logins.into_iter().map(login).collect();
         self.found
     }
 }

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use crate::{
     decode::{Projection, Record, Slot},
-    event::{Attributes, Json, ResourceRequest, Target, Timestamp, User},
+    event::{Attributes, Json, RefusedImpersonation, ResourceRequest, Target, Timestamp, User},
     rbac::subject::{Kind, implied_groups},
 };
 
@@ -20,6 +20,7 @@ pub struct Requests {
     decision: Slot,
     reason: Slot,
     code: Slot,
+    message: Slot,
     users: HashMap<Box<[u8]>, KnownUser, RandomState>,
     /// How many users were read.
     n_read: usize,
@@ -45,6 +46,8 @@ pub struct Request<'r> {
     pub decision: Cow<'r, str>,
     reason: Option<Json<'r>>,
     code: Option<Json<'r>>,
+    message: Option<Json<'r>>,
+    is_impersonated: bool,
     pub time: Option<Timestamp>,
 }
 
@@ -61,6 +64,13 @@ impl Request<'_> {
     /// Whether the API server refused it. Without the annotation the answer says so.
     pub fn is_denied(&self) -> bool {
         self.decision == "forbid" || matches!(&*text(self.code), "401" | "403")
+    }
+
+    /// Returns the impersonation that the API server refused, if that is why the request failed: what
+    /// it was for was never judged.
+    pub fn refused_impersonation(&self) -> Option<RefusedImpersonation> {
+        let may_be = !self.is_impersonated && self.decision.is_empty() && text(self.code) == "403";
+        if may_be { RefusedImpersonation::parse(&text(self.message)) } else { None }
     }
 
     /// A patch or an update that made the object was asked for `create` too: 201 says so.
@@ -95,6 +105,7 @@ impl Requests {
             decision: projection.want(r#"annotations."authorization.k8s.io/decision""#),
             reason: projection.want(r#"annotations."authorization.k8s.io/reason""#),
             code: projection.want("responseStatus.code"),
+            message: projection.want("responseStatus.message"),
             users: HashMap::default(),
             n_read: 0,
         }
@@ -110,6 +121,8 @@ impl Requests {
             decision: record.word(self.decision),
             reason: record.value(self.reason),
             code: record.value(self.code),
+            message: record.value(self.message),
+            is_impersonated: record.value(self.impersonated).is_some(),
             time: record.stage_timestamp(),
         }
     }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Debug, fs, io::Read, path::Pa
 use super::{
     Users, Uses,
     evaluation::{Against, Change, Evaluation},
+    left_out::Include,
     needs::Needs,
     portrait::Portrait,
     requests::Requests,
@@ -169,7 +170,8 @@ fn generated_roles_are_enough_and_least() {
     let mut checked = 0;
     for (max_names, max_namespaces) in [(5, 10), (0, 0), (1, 1)] {
         let mut projection = Projection::default();
-        let needs = Needs::new(BTreeSet::new(), max_names, &mut projection);
+        let include = Include { impersonated: true, ..Include::default() };
+        let needs = Needs::new(BTreeSet::new(), max_names, &mut projection).including(include);
         let needed = fold(&projection, &log, needs);
         for (username, need) in &needed.users {
             let rules: Vec<_> = need.rules(false, max_namespaces).into_iter().collect();
@@ -219,7 +221,12 @@ fn a_portrait() {
     let log = unpacked("audit.log.gz");
     let mut projection = Projection::default();
     let fresh = Portrait::new("system:serviceaccount:team-a:builder", &mut projection);
-    let seen = fold(&projection, &log, fresh);
+    let own = fold(&projection, &log, fresh.clone());
+    let include = Include { impersonated: true, ..Include::default() };
+    let seen = fold(&projection, &log, fresh.including(include));
+    let n_others: u64 = own.through_impersonation.iter().map(|it| it.count).sum();
+    assert_eq!(own.requests + n_others, seen.requests);
+    assert!(n_others > 0 && own.left_out.impersonated == seen.impersonated_by);
     let issuers: BTreeSet<_> =
         seen.credentials.values().filter_map(|it| it.issued_by.as_deref()).collect();
     assert_eq!(issuers, BTreeSet::from(["kubernetes-admin", "system:node:cp-1"]));

@@ -7,6 +7,7 @@ use super::{
     Requests,
     coverage::{Coverage, Window},
     evaluation::resource_name,
+    left_out::{Include, LeftOut},
 };
 use crate::{
     analysis::Analysis,
@@ -21,6 +22,8 @@ pub struct Usage<'s> {
     snapshot: &'s Snapshot,
     /// Only what this user uses.
     only: Option<String>,
+    include: Include,
+    left_out: LeftOut,
     requests: Requests,
     used: BTreeMap<RuleId, RuleUse>,
     coverage: Coverage,
@@ -51,6 +54,7 @@ pub struct Used {
     pub requests: u64,
     /// The groups of the one user, if there is one: no API tells them.
     pub groups: BTreeSet<String>,
+    pub left_out: LeftOut,
 }
 
 /// Kinds of use kept of one rule: more than any API has.
@@ -91,6 +95,8 @@ impl<'s> Usage<'s> {
         Usage {
             snapshot,
             only,
+            include: Include::default(),
+            left_out: LeftOut::default(),
             requests: Requests::new(projection),
             used: BTreeMap::new(),
             coverage: Coverage::default(),
@@ -101,6 +107,12 @@ impl<'s> Usage<'s> {
 }
 
 impl Usage<'_> {
+    /// The same, with requests that are left out otherwise; refused ones never use a right.
+    #[must_use]
+    pub fn including(self, include: Include) -> Self {
+        Usage { include, ..self }
+    }
+
     /// Keeps the groups of the one user, if there is one.
     fn is_meant(&mut self, user: &User<'_>) -> bool {
         let Some(only) = &self.only else { return true };
@@ -148,13 +160,22 @@ impl Analysis for Usage<'_> {
         let request = self.requests.read(record);
         let time = request.time;
         // Whoever impersonates used that right, also if the request itself was refused then.
-        if let Some(by) = self.requests.impersonator(record).filter(|it| self.is_meant(it)) {
+        let by = self.requests.impersonator(record);
+        if let Some(by) = by.clone().filter(|it| self.is_meant(it)) {
             for target in Requests::impersonated(&request.user) {
                 let target = Target::Resource(target);
                 self.mark(&Attributes { user: &by, verb: "impersonate", target }, time);
             }
         }
-        if !request.is_denied() && self.is_meant(&request.user) {
+        if request.is_denied() {
+            return;
+        }
+        if let Some(by) = by.filter(|_| !self.include.impersonated) {
+            let is_meant = self.only.as_ref().is_none_or(|only| *only == request.user.username);
+            if is_meant {
+                self.left_out.add_impersonated(&by.username);
+            }
+        } else if self.is_meant(&request.user) {
             self.seen += 1;
             self.mark(&request.attributes(), time);
             if let Some(create) = request.as_create() {
@@ -169,6 +190,7 @@ impl Analysis for Usage<'_> {
         }
         self.coverage.merge(other.coverage);
         self.groups.extend(other.groups);
+        self.left_out.merge(other.left_out);
         self.seen += other.seen;
     }
 
@@ -178,6 +200,7 @@ impl Analysis for Usage<'_> {
             window: self.coverage.window(),
             requests: self.seen,
             groups: self.groups,
+            left_out: self.left_out,
         }
     }
 }

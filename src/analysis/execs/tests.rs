@@ -556,3 +556,36 @@ proptest! {
         prop_assert_eq!(fold(&question, &lines, 1).items, fold(&question, &shuffled, n_parts).items);
     }
 }
+
+/// Upgrades and kubelet paths as a real API server (1.36.3) recorded them; what the client got is in
+/// the names: see the README of the recordings.
+#[test]
+fn recorded_upgrades() {
+    let path = format!("{}/tests/data/execs/upgrades.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("a recording");
+    let lines: Vec<_> = text.lines().map(|line| ("cp-1", line.to_owned())).collect();
+    let list = fold(&Question::default(), &lines, 2);
+    let state = |id: &str| {
+        let item = list.items.iter().find(|item| *item.audit_ids[0] == *id);
+        item.map_or("none", |item| item.state.as_str())
+    };
+    // The client got 400 for each of these.
+    for id in ["p-nostream", "p-false", "w-nostream"] {
+        assert_eq!(state(id), "failed", "{id}");
+    }
+    for id in
+        ["n-nostream", "n-ok", "n-nopod", "n-dots", "n-raw", "n-up", "n-slash", "wn-ok", "n-body"]
+    {
+        assert_eq!(state(id), "unknown", "{id}");
+    }
+    // These went through.
+    for id in ["n-run", "n-run2", "p-ok", "w-ok", "n-pf"] {
+        assert_eq!(state(id), "closed", "{id}");
+    }
+    assert_eq!(state("n-runbody"), "failed");
+    let places = list.items.iter().filter(|item| item.node.is_some());
+    assert!(places.clone().count() >= 14, "every path behind nodes/proxy is seen");
+    for item in places.filter(|item| item.audit_ids[0].as_ref() != "n-nopod") {
+        assert_eq!(item.pod.as_deref(), Some("web"), "{:?}", item.audit_ids);
+    }
+}

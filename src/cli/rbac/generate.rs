@@ -17,6 +17,7 @@ use super::super::{
 use crate::{
     analysis::access::{
         coverage::Window,
+        left_out::Include,
         needs::{Need, Needs},
     },
     decode::Projection,
@@ -31,8 +32,8 @@ use crate::{
 
 /// Make the least roles that allow what subjects really did
 ///
-/// Prints roles and bindings that `kubectl apply` takes. What was refused, and what every user may do
-/// anyway, is left out. Without --subject or --selector: for everybody but the system's own users.
+/// Prints roles and bindings that `kubectl apply` takes. What was refused, what somebody else did as the
+/// account through impersonation, and what every user may do anyway, is left out. Without --subject or --selector: for everybody but the system's own users.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   # The least roles for one service account (several: with commas)
@@ -56,6 +57,12 @@ pub struct Args {
     /// Who may get, list or watch may do all three, as clients that cache need it
     #[arg(long)]
     expand_verbs: bool,
+    /// Also cover requests that were refused
+    #[arg(long)]
+    include_denied: bool,
+    /// Also take requests that somebody else made as the account, through impersonation
+    #[arg(long)]
+    include_impersonated: bool,
     #[command(flatten)]
     rbac: RbacArgs,
     #[command(flatten)]
@@ -81,7 +88,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut projection = Projection::default();
     let requests = FilterArgs { subject: None, ..args.filter.clone() };
     let filter = requests.build(now(), &mut projection)?;
-    let needs = Needs::new(users.clone(), args.max_names, &mut projection);
+    let include = Include { impersonated: args.include_impersonated, denied: args.include_denied };
+    let needs = Needs::new(users.clone(), args.max_names, &mut projection).including(include);
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
@@ -89,8 +97,9 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     drop(drawn);
     let exit = sources.exit(&mut folded, &args.output)?;
     for user in users.iter().filter(|it| !folded.report.users.contains_key(*it)) {
-        exit::note(&format!("`{user}` did nothing that was allowed: no role for it"));
+        exit::note(&format!("`{user}` made no request that counts: no role for it"));
     }
+    folded.report.left_out.notes().iter().for_each(|note| exit::note(note));
     if let Some(warning) = &folded.report.window.warning {
         exit::warning(warning);
     }

@@ -11,6 +11,7 @@ use super::super::{
 };
 use crate::{
     analysis::access::{
+        left_out::Include,
         patch,
         unused::{Scope, UnusedGrants},
         usage::Usage,
@@ -45,6 +46,9 @@ pub struct Args {
     /// Exit with status 1 if something was not used
     #[arg(long)]
     exit_code: bool,
+    /// Also take requests that somebody else made as the account, through impersonation
+    #[arg(long)]
+    include_impersonated: bool,
     #[command(flatten)]
     rbac: RbacArgs,
     #[command(flatten)]
@@ -64,7 +68,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let requests = FilterArgs { subject: None, namespace: None, ..args.filter.clone() };
     let filter = requests.build(now(), &mut projection)?;
     let only = subject.as_deref().map(|it| subject::parse(it).into_owned());
-    let usage = Usage::new(&snapshot, only.clone(), &mut projection);
+    let include = Include { impersonated: args.include_impersonated, ..Include::default() };
+    let usage = Usage::new(&snapshot, only.clone(), &mut projection).including(include);
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
@@ -78,6 +83,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         snapshot.grants_for(&user).iter().map(|it| it.id).collect()
     });
     let scope = Scope { namespace, bindings, has_system: args.system };
+    used.left_out.notes().iter().for_each(|note| exit::note(note));
     let report = UnusedGrants::of(&snapshot, &used, &scope);
     if let Some(warning) = &report.window.warning {
         exit::warning(warning);

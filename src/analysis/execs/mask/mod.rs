@@ -6,6 +6,7 @@ use regex::Regex;
 
 use self::rules::{ALL, NAME, PROGRAMS, RULES, USERS, pattern};
 
+mod positional;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,18 @@ fn program(names: &str) -> Regex {
 /// The command with every value that looks like a secret hidden; as many arguments as before.
 pub fn mask(command: &[String]) -> Vec<String> {
     let mut walk = Walk::default();
-    command.iter().map(|it| walk.next(it)).collect()
+    let mut shown: Vec<String> = command.iter().map(|it| walk.next(it)).collect();
+    let mut positional = positional::hidden(command);
+    positional.sort_unstable();
+    positional.dedup();
+    for (at, from, to) in positional {
+        let (argument, secret) = (&command[at], &command[at][from..to]);
+        // What is hidden already stays as it is.
+        if shown[at] == *argument && secret != MASK && !is_substituted(secret) {
+            shown[at] = format!("{}{MASK}{}", &argument[..from], &argument[to..]);
+        }
+    }
+    shown
 }
 
 /// Whether a name says that its value is a secret, such as `DB_PASSWORD` or `token`.
@@ -142,7 +154,12 @@ fn mask_word(argument: &str) -> String {
 fn mask_text(text: &str, is_script: bool) -> String {
     let is_secret = |it: &str| if is_script { !is_reference(it) } else { !is_substituted(it) };
     let rules = if ALL.is_match(text) { RULES.as_slice() } else { &[] };
-    let hidden = rules.iter().fold(Cow::Borrowed(text), |text, rule| {
+    let positional = if is_script && positional::ANY.is_match(text) {
+        positional::POSITIONAL.as_slice()
+    } else {
+        &[]
+    };
+    let hidden = rules.iter().chain(positional).fold(Cow::Borrowed(text), |text, rule| {
         Cow::Owned(hide(rule, &text, &is_secret).into_owned())
     });
     let is_secret =

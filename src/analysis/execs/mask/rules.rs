@@ -62,7 +62,8 @@ pub(super) static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         .to_owned(),
         concat!(
             r"(?i)\b(?:echo|printf)\s+(?:-\w+\s+)?(?<hidden>[^|;&]+?)\s*\|\s*(?:[^|;&]*\s)?",
-            r"(?:chpasswd|passwd|--password-stdin|sudo\s+-S|kinit)(?:\s|$)"
+            r"(?:chpasswd|passwd|--password-stdin|--with-token|sudo\s+-S|kinit|smbpasswd|cryptsetup",
+            r"|su|login\s+-|htpasswd|mkpasswd|slappasswd)(?:\s|$)"
         )
         .to_owned(),
         r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----(?<hidden>.+?)(?:-----END|$)".to_owned(),

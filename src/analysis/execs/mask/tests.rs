@@ -160,6 +160,119 @@ fn secrets() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Secrets that stand at a place: as arguments and in a script. `X` stands for the secret.
+#[rustfmt::skip]
+const POSITIONAL_ROWS: &[&str] = &[
+    "openssl passwd X", "openssl passwd -1 X", "openssl passwd -6 -salt ab X", "/usr/bin/openssl passwd -apr1 X",
+    "htpasswd -bn u X", "htpasswd -nbB u X", "htpasswd -b -n -C 10 u X", "htpasswd -b /etc/file u X",
+    "htpasswd -cbB file u X",
+    "mkpasswd X", "mkpasswd -m sha-512 X", "wpa_passphrase home X", "slappasswd -s X",
+    "caddy hash-password --plaintext X",
+    "useradd -m -p X ann", "usermod -p X ann", "net user ann X /add",
+    "rabbitmqctl add_user ann X", "rabbitmqctl -n n change_password ann X",
+    "grafana-cli admin reset-admin-password X", "etcdctl user add root:X", "etcdctl --user root:X get a",
+    "zkCli.sh addauth digest ann:X", "drush upwd ann X",
+    "redis-cli -h db AUTH X", "valkey-cli -a X ping",
+    "mysqladmin -u root password X", "sqlcmd -S db -U sa -P X", "isql dsn ann X",
+    "sqlplus scott/X@db", "sqlplus -s scott/X", "cqlsh -u a -p X", "cypher-shell -u neo4j -p X",
+    "nodetool -u a -pw X status", "plink -pw X host", "kadmin.local addprinc -pw X ann",
+    "vault login X", "vault login -no-print X", "bao operator unseal X", "vault unwrap X", "vault token revoke X",
+    "vault kv put secret/a user=X", "mc alias set m https://h X", "mc admin user add m ann X",
+    "kubectl create secret generic s --from-literal=user=X", "oc -n a create secret generic s --from-literal user=X",
+    "doctl auth init -t X", "gh secret set NAME --body X",
+    "smbclient //srv/share X -U ann", "smbclient -L srv -U ann%X", "rpcclient --user=ann%X srv",
+    "skopeo copy --src-creds ann:X a b", "podman pull --creds=ann:X img", "ctr images pull -u ann:X img", "lftp -u ann,X h",
+    "curl --oauth2-bearer X h", "curl --pass X h", "curl -E cert.pem:X h",
+    "nmcli dev wifi connect home password X", "ipmitool -H h -U a -P X power", "xfreerdp /u:a /p:X /v:h",
+    "snmpwalk -v2c -c X h", "snmpget -v3 -u a -A X h", "ldappasswd -x -s X dn",
+    "zip -P X a.zip b", "unzip -P X a.zip", "7z a -pX a.7z b", "ssh-keygen -f k -N X",
+];
+
+/// The same, with `X` in a script alone.
+const SCRIPT_ROWS: &[&str] = &[
+    "passwd --stdin ann <<< X",
+    "docker login -u ann --password-stdin h <<< X",
+    "echo X | passwd --stdin ann",
+    "echo X | gh auth login --with-token",
+    "echo X | vault login -",
+    "printf X | htpasswd -in ann",
+];
+
+#[test]
+fn positional_secrets() {
+    for row in POSITIONAL_ROWS.iter().chain(SCRIPT_ROWS) {
+        for secret in ["hunter", "'a b'", "tr0ub4dor+3"] {
+            // A quote in the middle of a word is not how anybody writes these.
+            if secret.starts_with('\'') && !row.contains(" X") {
+                continue;
+            }
+            let script = row.replace('X', secret);
+            let expected = [owned(&["sh", "-c"]), vec![row.replace('X', MASK)]].concat();
+            assert_eq!(mask(&[owned(&["sh", "-c"]), vec![script]].concat()), expected);
+        }
+    }
+    for row in POSITIONAL_ROWS {
+        for secret in ["hunter", "a b", "p;w'd", "tr0ub4dor+3"] {
+            let argv: Vec<String> = row.split(' ').map(|word| word.replace('X', secret)).collect();
+            let expected: Vec<String> =
+                row.split(' ').map(|word| word.replace('X', MASK)).collect();
+            assert_eq!(mask(&argv), expected, "{secret}");
+        }
+    }
+}
+
+#[test]
+fn every_positional_rule_has_a_row() {
+    for rule in positional::POSITIONAL.iter() {
+        let is_used = POSITIONAL_ROWS.iter().chain(SCRIPT_ROWS).any(|row| rule.is_match(row));
+        assert!(is_used, "{rule}");
+    }
+}
+
+/// Arguments of the same programs that are no secrets.
+#[test]
+fn positional_harmless() {
+    for row in [
+        "openssl x509 -in a.pem -noout",
+        "openssl passwd -1 -stdin",
+        "openssl s_client -connect h:443",
+        "htpasswd -n ann",
+        "htpasswd file ann",
+        "mkpasswd -m sha-512 --stdin",
+        "useradd -m ann",
+        "net user ann /delete",
+        "rabbitmqctl list_users",
+        "redis-cli ping",
+        "redis-cli -h db get auth",
+        "vault status",
+        "vault kv get secret/a",
+        "vault login -method=userpass username=ann",
+        "mc alias list",
+        "mc cp a b",
+        "zip -r a.zip b",
+        "7z x a.7z",
+        "kubectl create configmap c --from-literal=user=ann",
+        "kubectl -n a get pods",
+        "smbclient -L srv -N",
+        "curl -s https://h/a:b",
+        "ssh-keygen -t ed25519 -f k",
+        "snmpwalk -v2c h",
+        "sqlplus -v",
+        "isql -v dsn",
+        "ls /usr/bin/openssl passwd",
+        "podman run -u 1000:1000 img",
+        "influx -port 8086",
+        "skopeo copy docker://a docker://b",
+        "grafana-cli plugins ls",
+        "passwd ann",
+    ] {
+        let argv: Vec<String> = row.split(' ').map(str::to_owned).collect();
+        assert_eq!(mask(&argv), argv);
+        let script = owned(&["sh", "-c", row]);
+        assert_eq!(mask(&script), script);
+    }
+}
+
 #[test]
 fn every_rule_has_a_row() {
     for rule in RULES.iter() {
