@@ -145,6 +145,10 @@ proptest! {
         // An expression that gives no truth value, or that the parser refuses, is refused.
         prop_assume!(Expression::parse(&text, &mut projection).is_ok());
         for line in lines {
+            // A line without a user, or with an object as text, is not read: `unwrap` mends it.
+            if Reader::new(&projection).read(line.as_bytes(), &mut Vec::new()).is_err() {
+                continue;
+            }
             let (planned, interpreted) = both(&text, &line);
             prop_assert_eq!(planned, interpreted, "{} of {}", text, line);
         }
