@@ -12,6 +12,7 @@ mod examples;
 mod execs;
 mod fetch;
 mod follow;
+mod history;
 mod nodes;
 mod rbac;
 mod restart;

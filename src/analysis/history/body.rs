@@ -1,6 +1,7 @@
 //! The body of an object: what is known of it, and what of it is the server's own.
 
-use serde_json::Value;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
 
 /// A body that is known.
 #[derive(Debug, Clone)]
@@ -38,6 +39,19 @@ pub fn strip(mut value: Value) -> Value {
 pub fn unversioned(mut value: Value) -> Value {
     remove(&mut value, &["resourceVersion", "generation"]);
     value
+}
+
+/// Moves `stringData` of a Secret into `data`, as the server does.
+pub fn encode_string_data(secret: &mut Value) {
+    let Some(object) = secret.as_object_mut() else { return };
+    let Some(Value::Object(texts)) = object.shift_remove("stringData") else { return };
+    let data = object.entry("data").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(data) = data.as_object_mut() {
+        for (name, text) in texts {
+            let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
+            data.insert(name, Value::from(encoded));
+        }
+    }
 }
 
 fn remove(value: &mut Value, fields: &[&str]) {
@@ -105,6 +119,13 @@ mod tests {
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
             "managedFields": []}, "spec": {}, "status": {}});
         assert_eq!(clean(object), json!({"kind": "A", "metadata": {"name": "a"}, "spec": {}}));
+    }
+
+    #[test]
+    fn texts_of_secrets_are_stored_encoded() {
+        let mut secret = json!({"data": {"a": "eA=="}, "stringData": {"b": "y"}});
+        encode_string_data(&mut secret);
+        assert_eq!(secret, json!({"data": {"a": "eA==", "b": "eQ=="}}));
     }
 
     #[track_caller]

@@ -22,7 +22,7 @@ pub struct Request {
     pub is_dry_run: bool,
     pub field_manager: Option<String>,
     pub label_selector: Option<String>,
-    pub has_field_selector: bool,
+    pub field_selector: Option<String>,
     /// The name is empty where the server made it, and of collections.
     pub object: ObjectId,
     /// As the log has it.
@@ -71,7 +71,7 @@ impl Request {
             is_dry_run: text("dryRun").is_some() || options_dry.is_some_and(|it| !it.is_empty()),
             field_manager: text("fieldManager").map(|it| it.into_owned()),
             label_selector: text("labelSelector").map(|it| it.into_owned()),
-            has_field_selector: text("fieldSelector").is_some(),
+            field_selector: text("fieldSelector").map(|it| it.into_owned()),
             object: ObjectId {
                 resource: reference.resource.to_string(),
                 group: reference.api_group.to_string(),
@@ -91,6 +91,14 @@ impl Request {
     /// Whether the server did what was asked.
     pub fn has_succeeded(&self) -> bool {
         !self.is_uncertain && self.code.is_some_and(|code| (200..400).contains(&code))
+    }
+
+    /// Whether a collection without a reply has this name in it: what other fields select is not known.
+    pub fn may_select(&self, name: &str) -> bool {
+        self.field_selector.as_ref().is_none_or(|selector| {
+            let wanted = selector.strip_prefix("metadata.name=");
+            wanted.is_some_and(|wanted| wanted.trim_start_matches('=') == name)
+        })
     }
 
     pub fn is_read(&self) -> bool {

@@ -56,6 +56,8 @@ struct Waiting {
 struct Object {
     life: usize,
     is_seen: bool,
+    /// Its creation is in the log, so who never applied anything there owns nothing.
+    is_from_start: bool,
     known: Known,
     /// What each manager applied last.
     applied: BTreeMap<String, Fields>,
@@ -254,10 +256,12 @@ impl History {
             self.set(id, Known::Unknown);
             let object = self.object(id);
             object.life = life;
+            object.is_from_start = false;
             object.applied.clear();
         }
         let object = self.object(id);
         object.is_seen = true;
+        object.is_from_start |= is_new;
         let life = object.life;
         if uid.is_some() {
             self.lives[life].uid = uid;
@@ -276,10 +280,7 @@ impl History {
         }
         if is_new {
             let named = sent.filter(|it| event::is_object(it));
-            return named.map_or(After::Unknown, |value| After::Body {
-                value: value.clone(),
-                is_recorded: false,
-            });
+            return named.map_or(After::Unknown, |value| After::computed(id, value.clone()));
         }
 
         let is_apply = request.verb == "patch"
@@ -288,9 +289,7 @@ impl History {
         let Known::Body(before) = &object.known else {
             let is_whole = request.verb == "update" && request.subresource.is_empty();
             return match sent.filter(|it| is_whole && event::is_object(it)) {
-                Some(value) => {
-                    After::Body { value: body::unversioned(value.clone()), is_recorded: false }
-                }
+                Some(value) => After::computed(id, value.clone()),
                 None => After::Unknown,
             };
         };
@@ -312,7 +311,7 @@ impl History {
             _ => None,
         };
         match computed {
-            Some(value) => After::Body { value: body::unversioned(value), is_recorded: false },
+            Some(value) => After::computed(id, value),
             None => After::Unknown,
         }
     }
@@ -614,7 +613,8 @@ impl History {
                 && (request.object.namespace.is_empty()
                     || id.namespace == request.object.namespace);
             let is_selected = match (&selector, &object.known) {
-                _ if request.has_field_selector => false,
+                // Of selectors by field only the name can be told.
+                _ if !request.may_select(&id.name) => false,
                 (None, _) => true,
                 (Some(Ok(selector)), Known::Body(body)) => selector.matches(&body.value),
                 _ => false,
@@ -850,6 +850,17 @@ impl History {
     }
 }
 
+impl After {
+    /// A body that was sent or computed, as the server stores it.
+    fn computed(id: &ObjectId, value: Value) -> After {
+        let mut value = body::unversioned(value);
+        if id.resource == "secrets" && id.group.is_empty() {
+            body::encode_string_data(&mut value);
+        }
+        After::Body { value, is_recorded: false }
+    }
+}
+
 impl Object {
     /// Whether the last write deleted it, though it may linger.
     fn is_being_deleted(&self) -> bool {
@@ -874,7 +885,10 @@ impl Object {
         }
         let others = self.applied.iter().filter(|(name, _)| *name != manager);
         Managers {
-            own: self.applied.get(manager).cloned(),
+            own: match self.applied.get(manager) {
+                Some(fields) => Some(fields.clone()),
+                None => self.is_from_start.then(Fields::default),
+            },
             others: others.flat_map(|(_, fields)| fields.iter().cloned()).collect(),
         }
     }

@@ -106,14 +106,22 @@ fn merge_lists(
     match merge_of(resource, path) {
         None => Ok(patch),
         Some(Merge::Set) => {
-            for value in patch {
-                if !original.contains(&value) {
-                    original.push(value);
+            let server = original.clone();
+            for value in &patch {
+                if !original.contains(value) {
+                    original.push(value.clone());
                 }
             }
-            Ok(original)
+            Ok(sorted(original, &patch, &server, None))
         }
-        Some(Merge::Keyed { key, .. }) => merge_keyed(resource, path, key, original, patch),
+        // The entries of the patch come in its order, also where no directive says so.
+        Some(Merge::Keyed { key, .. }) => {
+            let server = original.clone();
+            let order: Vec<Value> =
+                patch.iter().filter(|entry| entry.get(PATCH).is_none()).cloned().collect();
+            let merged = merge_keyed(resource, path, key, original, patch)?;
+            Ok(sorted(merged, &order, &server, Some(key)))
+        }
     }
 }
 
@@ -258,7 +266,13 @@ mod tests {
         check(
             pod(json!([{"name": "a", "image": "1", "tty": true}, {"name": "b"}])),
             pod(json!([{"name": "a", "image": "2"}, {"name": "c"}])),
-            pod(json!([{"name": "a", "image": "2", "tty": true}, {"name": "b"}, {"name": "c"}])),
+            pod(json!([{"name": "a", "image": "2", "tty": true}, {"name": "c"}, {"name": "b"}])),
+        );
+        // As the API server does, a new entry alone comes first.
+        check(
+            pod(json!([{"name": "a"}, {"name": "b"}])),
+            pod(json!([{"name": "c"}])),
+            pod(json!([{"name": "c"}, {"name": "a"}, {"name": "b"}])),
         );
     }
 
