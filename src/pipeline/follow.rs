@@ -197,7 +197,7 @@ impl Chunks<'_> {
         self.n_read[log] += 1;
         let at = Place { log: &self.names[log], name: &self.names[log], part };
         let work = Work::Lines(Box::new(Cursor::new(lines)));
-        self.worker.run(Task { at, work }, &mut |record| give(record));
+        self.worker.run(Task { at, work, is_checked: false }, &mut |record| give(record));
     }
 }
 
