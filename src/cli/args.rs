@@ -19,14 +19,13 @@ use super::{
 };
 use crate::{
     decode::InputSummary,
-    event::Timestamp,
     filter::Window,
     output::{self, Format, Look},
     pipeline::{Folded, Followed, Reading, Skip},
     report::Report,
     source::{
         self, Follow, Found, SourceError,
-        node::{self, NodeQuery, Span},
+        node::{self, NodeQuery},
     },
 };
 
@@ -134,11 +133,10 @@ impl NodeArgs {
     }
 
     fn query(&self, window: Window) -> NodeQuery {
-        let time = |it: Option<Timestamp>| it.and_then(Timestamp::to_jiff);
         NodeQuery {
             nodes: self.names.clone(),
             log_path: self.log_path.clone(),
-            span: Span { since: time(window.since), until: time(window.until) },
+            window,
             timeout: self.node_timeout,
         }
     }
@@ -156,7 +154,7 @@ impl SourceArgs {
         let skip = if self.may_skip() { window } else { Window::default() };
         let found = match self.paths.is_empty() {
             true => self.nodes.find(skip)?,
-            false => source::find(&self.paths),
+            false => source::find_within(&self.paths, skip),
         };
         let sources = Sources::found(found)?;
         Ok(Sources { is_strict: self.strict, is_all: skip == Window::default(), ..sources })
@@ -172,7 +170,7 @@ impl SourceArgs {
         follow: &FollowArgs,
     ) -> Result<(Followed, Sources), Error> {
         self.warn_of_user();
-        let since = window.since.and_then(Timestamp::to_jiff).filter(|_| self.may_skip());
+        let since = window.since.filter(|_| self.may_skip());
         let (mut follows, mut failed) = (Vec::new(), Vec::new());
         if self.paths.is_empty() {
             (follows, failed) = self.nodes.follow(window, follow.poll_interval)?;
@@ -211,8 +209,7 @@ impl SourceArgs {
             max_line: self.max_line,
             unique: self.unique,
             strict: self.strict,
-            // Of a node nothing came that the window does not need.
-            skip: (self.may_skip() && !self.paths.is_empty()).then(Skip::default),
+            skip: self.may_skip().then(Skip::default),
             // What stands in a file is told as it stands there.
             leave_out: (self.paths.is_empty() && !self.include_self)
                 .then(|| self.nodes.cluster.run.clone()),

@@ -121,8 +121,12 @@ pub fn warn(err: &Error) {
         text += &format!(": {it}");
         cause = it.source();
     }
-    // A filter's caret stands on a line of its own.
-    text.lines().for_each(say);
+    match err {
+        // A filter's caret stands on a line of its own.
+        Error::Filter(_) => text.lines().for_each(say),
+        // A line break in a name must not look like a message of its own.
+        _ => say(&text),
+    }
     say(&format!("hint: {}", err.hint()));
 }
 

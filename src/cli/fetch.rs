@@ -17,11 +17,15 @@ use super::{
     args::NodeArgs,
     exit,
     filter_args::{FilterArgs, now},
+    interrupt,
     summary::size,
 };
-use crate::source::{
-    Log, Place, SourceError,
-    node::{Copied, NodeFile},
+use crate::{
+    output::escape,
+    source::{
+        Log, Place, SourceError,
+        node::{Copied, NodeFile},
+    },
 };
 
 /// Copy audit logs from control-plane nodes into a folder
@@ -66,6 +70,11 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     let window = filter.window(now())?;
     let found = args.nodes.find(window)?;
     let has_found = !found.logs.is_empty();
+    interrupt::once(|| {
+        exit::say("interrupted; what was copied so far is kept");
+        exit::say("hint: run the same command again to resume: unfinished copies end in `.part`");
+        std::process::exit(INTERRUPTED);
+    })?;
     let mut failed = found.failed;
     let progress = Progress::default();
     let copy = |log: &Log| copy(log, &args, &progress);
@@ -83,7 +92,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         write_manifest(&args.output, &copied)?;
     }
     for it in &copied {
-        writeln!(out, "{} {} {}", it.node, args.output.join(&it.file).display(), size(it.bytes))?;
+        let file = args.output.join(&it.file).display().to_string();
+        writeln!(out, "{} {} {}", escape(&it.node), escape(&file), size(it.bytes))?;
     }
     let is_partial = !failed.is_empty();
     let last = if copied.is_empty() { failed.pop() } else { None };
@@ -100,6 +110,9 @@ fn copy(log: &Log, args: &Args, progress: &Progress) -> (Vec<Copied>, Option<Sou
     let folder = args.output.join(&log.name);
     for input in &log.inputs {
         let Place::Node(file) = &input.place else { continue };
+        if file.is_outside() {
+            continue;
+        }
         match copy_file(file, &folder, args, &mut |n| progress.add(&log.name, n)) {
             Ok(it) => copied.push(it),
             Err(err) => return (copied, Some(err)),
@@ -114,12 +127,32 @@ fn copy_file(
     args: &Args,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, SourceError> {
-    let path = file.path();
-    let name = path.rsplit('/').next().unwrap_or(&path);
+    let name = local_name(file.file_name());
     let copy = file.copy(&folder.join(name), args.compress, progress)?;
     file.evidence(&args.output, &copy)
         .map_err(|err| SourceError::new(&copy.display().to_string(), err))
 }
+
+/// The name of a copy. The server chose the name of the file: what means something to this machine or to
+/// a terminal is escaped as in a URL, so that no name leads elsewhere.
+fn local_name(name: &str) -> String {
+    let mut local = String::new();
+    for c in name.chars() {
+        let is_special = c.is_control()
+            || matches!(c, '/' | '\\' | ':' | '%' | '*' | '?' | '"' | '<' | '>' | '|');
+        let is_turned = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if is_special || is_turned || local.is_empty() && c == '.' {
+            let mut bytes = [0; 4];
+            local.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+        } else {
+            local.push(c);
+        }
+    }
+    local
+}
+
+/// The exit status of a program that an interrupt ended.
+const INTERRUPTED: i32 = 130;
 
 /// Adds the copies to the manifest: an entry a file.
 fn write_manifest(folder: &Path, copied: &[Copied]) -> Result<(), Error> {
@@ -169,5 +202,27 @@ impl Progress {
         if self.0.lock().expect("no holder panics").1.is_some() {
             let _ = write!(io::stderr(), "\r\x1b[2K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: &str) {
+        assert_eq!(local_name(name), expected);
+    }
+
+    #[test]
+    fn names_of_copies_lead_nowhere_else() {
+        check("audit-2026-11-22T10-11-12.345.log.gz", "audit-2026-11-22T10-11-12.345.log.gz");
+        check("..", "%2E.");
+        check("a/../b", "a%2F..%2Fb");
+        check("a\\..\\b", "a%5C..%5Cb");
+        check("c:x", "c%3Ax");
+        check("a\u{1b}[2J\n", "a%1B[2J%0A");
+        check("a\u{202e}b", "a%E2%80%AEb");
+        check("100%", "100%25");
     }
 }

@@ -9,6 +9,14 @@ use crate::pipeline::Stop;
 /// # Errors
 /// If the system does not let us know.
 pub fn stop(stop: Stop) -> io::Result<()> {
+    once(move || stop.stop())
+}
+
+/// From now on, an interrupt or a request to terminate does this, once.
+///
+/// # Errors
+/// If the system does not let us know.
+pub fn once(then: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wait = {
         let _guard = runtime.enter();
@@ -16,7 +24,7 @@ pub fn stop(stop: Stop) -> io::Result<()> {
     };
     thread::spawn(move || {
         runtime.block_on(wait.any());
-        stop.stop();
+        then();
     });
     Ok(())
 }

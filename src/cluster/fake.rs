@@ -21,6 +21,12 @@ pub struct State {
     pub files: Files,
     /// Cuts the next download after so many bytes, and does something to the files then.
     pub cut: Option<(u64, Mishap)>,
+    /// Called before each request for something of a node, with the number of such requests before it.
+    pub before: Option<Box<dyn FnMut(usize, &mut Files) + Send>>,
+    /// Changes the answers to such requests.
+    pub tamper: Option<fn(Asked<'_>, Reply) -> Reply>,
+    /// Such requests so far.
+    pub asked: usize,
     /// Body bytes sent so far.
     pub sent: u64,
     /// Headers of the requests so far.
@@ -32,6 +38,13 @@ pub struct State {
     /// A file in which each request is recorded, as API servers do: its path, and the text of a line
     /// for a URI and a user agent.
     pub record: Option<(String, Line)>,
+}
+
+/// A request for something of a node.
+pub struct Asked<'a> {
+    pub path: &'a str,
+    pub range: Option<Range<u64>>,
+    pub number: usize,
 }
 
 /// Files by their path.
@@ -137,10 +150,10 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     }
     let reply = match state.answers.get(&path) {
         Some((status, body)) => Reply::new(*status, "", body.clone().into_bytes()),
-        None => file(&state, &path, range),
+        None => node(&mut state, &path, range),
     };
     let mut body = reply.body;
-    let mut is_cut = false;
+    let mut is_cut = reply.is_cut;
     if reply.is_download
         && let Some((after, then)) = state.cut.take_if(|(after, _)| body.len() as u64 > *after)
     {
@@ -161,26 +174,45 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         "HTTP/1.1 {} X\r\nContent-Length: {}\r\n{}\r\n",
         reply.status, reply.length, reply.headers
     );
-    stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(&body).ok()?;
+    // At once: the other side may wait before it acknowledges a first part.
+    stream.write_all(&[head.as_bytes(), &body].concat()).ok()?;
     if body.len() < length {
         thread::sleep(HANGING);
     }
     (!is_cut).then_some(())
 }
 
-struct Reply {
-    status: u16,
-    headers: String,
-    length: usize,
-    body: Vec<u8>,
+/// An answer, before it is sent.
+pub struct Reply {
+    pub status: u16,
+    pub headers: String,
+    /// What the headers say of the length of the body.
+    pub length: usize,
+    pub body: Vec<u8>,
+    /// The connection ends after it.
+    pub is_cut: bool,
     is_download: bool,
 }
 
 impl Reply {
-    fn new(status: u16, headers: &str, body: Vec<u8>) -> Reply {
+    pub fn new(status: u16, headers: &str, body: Vec<u8>) -> Reply {
         let length = body.len();
-        Reply { status, headers: headers.to_owned(), length, body, is_download: false }
+        let headers = headers.to_owned();
+        Reply { status, headers, length, body, is_cut: false, is_download: false }
+    }
+}
+
+/// What is answered to a request for something of a node, with all that happens on the way.
+fn node(state: &mut State, path: &str, range: Option<Range<u64>>) -> Reply {
+    let number = state.asked;
+    state.asked += 1;
+    if let Some(before) = &mut state.before {
+        before(number, &mut state.files);
+    }
+    let reply = file(state, path, range.clone());
+    match state.tamper {
+        Some(tamper) => tamper(Asked { path, range, number }, reply),
+        None => reply,
     }
 }
 

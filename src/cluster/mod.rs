@@ -59,6 +59,8 @@ pub struct Reply {
     pub status: u16,
     /// The size of the whole, also where only a range of it was asked for.
     pub size: Option<u64>,
+    /// Where the range begins that the body is.
+    pub range_start: Option<u64>,
     /// The server's clock, as it says.
     pub date: Option<String>,
     pub body: Body,
@@ -229,11 +231,14 @@ impl Cluster {
             return Err(ClusterError::Unauthorized { server: self.server().to_owned() });
         }
         let header = |name| response.headers().get(name).and_then(|it| it.to_str().ok());
-        let whole = header(http::header::CONTENT_RANGE).and_then(|it| it.rsplit('/').next());
+        let range = header(http::header::CONTENT_RANGE);
+        let whole = range.and_then(|it| it.rsplit('/').next());
         let size = whole.or_else(|| header(http::header::CONTENT_LENGTH));
+        let range_start = range.and_then(|it| it.strip_prefix("bytes ")?.split('-').next());
         Ok(Reply {
             status: response.status().as_u16(),
             size: size.and_then(|it| it.parse().ok()),
+            range_start: range_start.and_then(|it| it.parse().ok()),
             date: header(http::header::DATE).map(str::to_owned),
             body: self.stream(response.into_body(), stalled),
         })

@@ -20,6 +20,7 @@ mod object;
 pub mod resources;
 mod time;
 pub mod uri;
+mod window;
 
 pub use attributes::{Attributes, ResourceRequest, Target};
 pub use cloud_identity::cloud_identity;
@@ -29,6 +30,7 @@ pub use json::{Json, Kind};
 pub use key::{KNOWN_KEYS, Key, KeyError, Part};
 pub use object::Object;
 pub use time::Timestamp;
+pub use window::Window;
 
 /// One stage of one request, as one API server wrote it.
 ///

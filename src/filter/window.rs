@@ -4,13 +4,7 @@ use jiff::{Zoned, civil, tz::TimeZone};
 
 use super::FilterError;
 use crate::event::Timestamp;
-
-/// From `since` to `until`, each open if absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Window {
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-}
+pub use crate::event::Window;
 
 impl Window {
     /// The window of these two texts, seen from `now`.
@@ -33,13 +27,6 @@ impl Window {
                 .hint("exchange --since and --until"));
         }
         Ok(Window { since: since_time, until: until_time })
-    }
-
-    /// Whether a time is within. An unknown time is within only an open window.
-    #[inline]
-    pub fn contains(self, time: Option<Timestamp>) -> bool {
-        let Some(time) = time else { return self == Window::default() };
-        self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time <= until)
     }
 }
 

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     analysis::Analysis,
     decode::{Projection, Record},
-    event::Timestamp,
-    filter::{Filter, Window},
+    event::{Timestamp, Window},
+    filter::Filter,
     source::{self, Log},
 };
 
@@ -56,9 +56,9 @@ pub fn map<L>(
 where
     L: FnMut(&Record<'_>, &mut Vec<u8>) + Clone + Send,
 {
-    let expanded = source::expand(logs.to_vec());
-    let logs = &expanded.logs;
     let skip = reading.skip.filter(|_| filter.window != Window::default());
+    let expanded = source::expand(logs.to_vec(), skip, filter.window);
+    let logs = &expanded.logs;
     // What has been written cannot be taken back: whether the window is in order is looked at first.
     let skip =
         skip.filter(|it| read(logs, reading, projection, filter, Some(*it), Nothing).is_some());

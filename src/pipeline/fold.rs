@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, thread};
 
-use super::{
-    progress::Progress, queue::Queue, skip::Skip, tally::Tally, unique::Unique, worker::Worker,
-};
+use super::{progress::Progress, queue::Queue, tally::Tally, unique::Unique, worker::Worker};
 use crate::{
     analysis::Analysis,
     decode::{InputSummary, Projection},
-    filter::{Filter, Notice, Window},
-    source::{self, Input, Log, SourceError, node::Run},
+    event::Window,
+    filter::{Filter, Notice},
+    source::{self, Input, Log, Skip, SourceError, node::Run},
 };
 
 /// How to read.
@@ -135,7 +134,7 @@ pub(super) fn read<A: Analysis>(
         total.merge(part);
         tally.merge(part_tally);
     }
-    if skip.is_some_and(|it| tally.orders().any(|order| it.is_disorder(order))) {
+    if tally.orders().any(|(input, order)| !queue.allows(input, order)) {
         return None;
     }
     tally.summary.unread_bytes = queue.unread_bytes();

@@ -203,7 +203,7 @@ impl Chunks<'_> {
         let node = self.nodes[log].as_deref();
         let at = Place { log: &self.names[log], node, name: &self.names[log], part };
         let work = Work::Lines(Box::new(Cursor::new(lines)));
-        self.worker.run(Task { at, work }, &mut |record| give(record));
+        self.worker.run(Task { at, work, is_checked: false }, &mut |record| give(record));
     }
 }
 

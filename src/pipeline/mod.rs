@@ -8,13 +8,12 @@ mod merge;
 mod own;
 mod progress;
 mod queue;
-mod skip;
 mod tally;
 mod unique;
 mod worker;
 
+pub use crate::source::Skip;
 pub use each::{each, map};
 pub use fold::{Folded, Reading, fold};
 pub use follow::{Followed, Stop, Watcher, follow};
 pub use progress::Progress;
-pub use skip::Skip;

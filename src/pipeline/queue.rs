@@ -7,18 +7,21 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{chunk::chunks, skip::Skip};
+use super::chunk::chunks;
 use crate::{
     decode::unwrap,
-    event::Timestamp,
-    filter::Window,
-    source::{Archive, Input, Log, Opened, SourceError, read_exact_at},
+    event::Window,
+    source::{
+        Archive, ByName, FileAt, Input, Log, Opened, Order, Skip, SourceError, read_exact_at,
+    },
 };
 
 /// A piece of work.
 pub(super) struct Task<'q> {
     pub at: Place<'q>,
     pub work: Work,
+    /// Something was skipped, which is right only if the lines are nearly in order.
+    pub is_checked: bool,
 }
 
 pub(super) enum Work {
@@ -26,8 +29,6 @@ pub(super) enum Work {
     Chunk {
         file: Arc<File>,
         part: Range<u64>,
-        /// The rest of the file is passed over, which is right only if this is nearly ordered.
-        is_cut: bool,
     },
     /// Lines of something that is read from start to end.
     Lines(Box<dyn Read + Send>),
@@ -61,6 +62,8 @@ pub(super) struct Part {
 /// The inputs of all logs, handed out in order.
 pub(super) struct Queue<'q> {
     pub inputs: Vec<(&'q str, &'q Input)>,
+    /// By input, if something may be skipped.
+    by_name: Vec<ByName>,
     /// The number of the first input, where several queues share a count.
     first: usize,
     skip: Option<Skip>,
@@ -81,7 +84,7 @@ struct Plain {
     input: usize,
     file: Arc<File>,
     part: Range<u64>,
-    is_cut: bool,
+    is_checked: bool,
     next_chunk: u64,
 }
 
@@ -92,7 +95,19 @@ impl<'q> Queue<'q> {
     pub(super) fn new(logs: &'q [Log], skip: Option<Skip>, window: Window) -> Queue<'q> {
         let inputs =
             logs.iter().flat_map(|log| log.inputs.iter().map(|it| (log.name.as_str(), it)));
-        Queue { inputs: inputs.collect(), first: 0, skip, window, state: Mutex::default() }
+        let by_name = match skip {
+            Some(skip) => logs.iter().flat_map(|log| skip.by_name(log, window)).collect(),
+            None => Vec::new(),
+        };
+        let inputs = inputs.collect();
+        Queue { inputs, by_name, first: 0, skip, window, state: Mutex::default() }
+    }
+
+    /// Whether the order of an input's lines allows what was skipped.
+    pub(super) fn allows(&self, input: usize, order: Order) -> bool {
+        let Some(skip) = self.skip else { return true };
+        let file = self.by_name[input];
+        !skip.is_disorder(order) && !(file.is_checked && skip.contradicts(order, file.written))
     }
 
     /// The same with its inputs counted from `first` on.
@@ -105,45 +120,58 @@ impl<'q> Queue<'q> {
         loop {
             if let Some(plain) = &mut state.plain {
                 let at = self.place(plain.input, plain.next_chunk);
-                let work = Work::Chunk {
-                    file: plain.file.clone(),
-                    part: plain.part.clone(),
-                    is_cut: plain.is_cut,
-                };
+                let work = Work::Chunk { file: plain.file.clone(), part: plain.part.clone() };
+                let is_checked = plain.is_checked;
                 plain.next_chunk += 1;
                 if plain.next_chunk >= chunks(&plain.part) {
                     state.plain = None;
                 }
-                return Some(Task { at, work });
+                return Some(Task { at, work, is_checked });
             }
             let input = state.next_input;
             let (_, source) = *self.inputs.get(input)?;
             state.next_input += 1;
             let at = self.place(input, 0);
-            let opened = match source.open() {
+            let by_name = self.by_name.get(input).copied().unwrap_or_default();
+            if by_name.is_outside {
+                state.unread_bytes += source.stored_size().unwrap_or_else(|| source.unread());
+                continue;
+            }
+            let opened = if self.skip.is_some() { source.open() } else { source.open_whole() };
+            let opened = match opened {
                 Ok(opened) => opened,
-                Err(err) => return Some(Task { at, work: Work::Failed(err) }),
+                Err(err) => {
+                    return Some(Task { at, work: Work::Failed(err), is_checked: false });
+                }
             };
-            state.unread_bytes += source.unread();
+            let unread = self.skip.map_or(0, |_| source.unread());
+            let is_checked = by_name.is_checked || unread > 0;
+            state.unread_bytes += unread;
             match self.prepare(source, opened) {
                 Prepared::Plain(file, size) => {
-                    let skip = self.skip;
-                    let part = skip.map_or(0..size, |it| it.range_of(&file, size, self.window));
+                    let part = self.part(&file, size);
                     let len = part.end - part.start;
                     state.unread_bytes += size - len;
                     if len > 0 {
                         let file = Arc::new(file);
-                        let is_cut = len < size;
-                        state.plain = Some(Plain { input, file, part, is_cut, next_chunk: 0 });
+                        let is_checked = is_checked || len < size;
+                        let plain = Plain { input, file, part, is_checked, next_chunk: 0 };
+                        state.plain = Some(plain);
                     }
                 }
                 Prepared::Outside(bytes) => state.unread_bytes += bytes,
-                Prepared::Work(work) => return Some(Task { at, work }),
+                Prepared::Work(work) => return Some(Task { at, work, is_checked }),
             }
         }
     }
 
-    /// How much a window of time allowed to pass over.
+    /// The part of a plain file that is read. What cannot be looked at fails again where it is read.
+    fn part(&self, file: &File, size: u64) -> Range<u64> {
+        let Some(skip) = self.skip else { return 0..size };
+        skip.range_of(&mut FileAt(file, size), self.window).unwrap_or(0..size)
+    }
+
+    /// How much a window of time allowed to skip.
     pub(super) fn unread_bytes(&self) -> u64 {
         self.state.lock().expect("no holder panics").unread_bytes
     }
@@ -165,11 +193,10 @@ impl<'q> Queue<'q> {
             Opened::Stream(input) => {
                 let Sniffed { start, failed, rest } = Sniffed::new(input);
                 let is_wrapped = unwrap::is_wrapped(&start);
-                let closed = || Timestamp::parse(source.closed_at()?.as_bytes());
                 if let Some(skip) = self.skip
                     && !is_wrapped
                     && let Some(size) = source.stored_size()
-                    && skip.is_outside(&start, self.window, closed())
+                    && skip.is_outside(&start, self.window, source.closed_at())
                 {
                     return Prepared::Outside(size);
                 }

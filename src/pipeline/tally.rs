@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    queue::{Part, Place},
-    skip::Order,
-};
+use super::queue::{Part, Place};
 use crate::{
     decode::{Head, InputSummary, Record, Skipped},
     filter::Noticed,
-    source::{Input, Leftover, SourceError},
+    source::{Input, Leftover, Order, SourceError},
 };
 
 /// One worker's count of what it read.
@@ -76,10 +73,13 @@ impl Tally {
     }
 
     /// How ordered each input is of which the rest was passed over, once all parts are merged.
-    pub(super) fn orders(&mut self) -> impl Iterator<Item = Order> {
+    pub(super) fn orders(&mut self) -> impl Iterator<Item = (usize, Order)> {
         self.orders.sort_by_key(|(part, _)| *part);
         let inputs = self.orders.chunk_by(|(a, _), (b, _)| a.input == b.input);
-        inputs.map(|it| it.iter().fold(Order::default(), |order, (_, next)| order.then(*next)))
+        inputs.map(|parts| {
+            let order = parts.iter().fold(Order::default(), |order, (_, next)| order.then(*next));
+            (parts[0].0.input, order)
+        })
     }
 
     pub(super) fn fail(&mut self, input: usize, err: SourceError) {

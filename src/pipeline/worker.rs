@@ -8,14 +8,13 @@ use super::{
     own::Own,
     progress::Progress,
     queue::{Part, Place, Sniffed, Task, Work},
-    skip::Order,
     tally::Tally,
     unique::Unique,
 };
 use crate::{
     decode::{Found, Head, Projection, Reader, Record, unwrap},
     filter::{Filter, Watch},
-    source::{Archive, FileBytes, SourceError},
+    source::{Archive, FileBytes, Order, SourceError},
 };
 
 /// Reads pieces of work one after the other.
@@ -94,11 +93,16 @@ impl<'p> Worker<'p> {
     /// Reads a piece and gives its events to `sink`.
     pub(super) fn run<S: FnMut(&Record<'_>)>(&mut self, task: Task<'_>, sink: &mut S) {
         let at = task.at;
+        let from = match &task.work {
+            Work::Chunk { part, .. } => part.start,
+            _ => 0,
+        };
+        self.cut = task.is_checked.then(|| Cut { from, order: Order::default() });
+
         let result = match task.work {
             Work::Failed(err) => return self.tally.unopened(at.part.input, err),
             Work::Archive(archive) => return self.archive(at, archive, sink),
-            Work::Chunk { file, part, is_cut } => {
-                self.cut = is_cut.then(|| Cut { from: part.start, order: Order::default() });
+            Work::Chunk { file, part } => {
                 let mut buffer = std::mem::take(&mut self.buffer);
                 let result = read_chunk(&file, &part, at.part.chunk, self.max_line, &mut buffer)
                     .map(|lines| {
@@ -114,14 +118,14 @@ impl<'p> Worker<'p> {
                         }
                     });
                 self.buffer = buffer;
-                if let Some(cut) = self.cut.take() {
-                    self.tally.ordered(at.part, cut.order);
-                }
                 result
             }
             Work::Lines(input) => self.stream(at, input, sink),
             Work::Wrapped(mut input) => self.wrapped(at, &mut input, sink),
         };
+        if let Some(cut) = self.cut.take() {
+            self.tally.ordered(at.part, cut.order);
+        }
         if let Err(err) = result {
             self.tally.fail(at.part.input, SourceError::new(at.name, err));
         }

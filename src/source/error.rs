@@ -19,6 +19,8 @@ pub enum SourceError {
     Device { name: String },
     #[error("no audit log in `{name}`")]
     NoLogs { name: String },
+    #[error("no finished copy of an audit log in `{name}`: `{part}` is not complete")]
+    Unfinished { name: String, part: String },
     #[error("`{name}` is {what}, which is not read here")]
     Unsupported { name: String, what: &'static str },
     #[error("`{name}` ends too early")]
@@ -83,6 +85,9 @@ impl SourceError {
             SourceError::NoLogs { .. } => {
                 "nothing there looks like audit events; a file named itself is always read".into()
             }
+            SourceError::Unfinished { name, .. } => format!(
+                "run the same `kubectl audit fetch -o {name}` again to resume the copy, or name the .part file itself"
+            ),
             SourceError::Unsupported { what: "UTF-16 text", name } => {
                 format!("convert it first: iconv -f UTF-16 -t UTF-8 '{name}'")
             }

@@ -3,24 +3,30 @@
 use std::fs::{self, File};
 
 use super::{
-    Archive, Found, Input, Log, Place, SourceError,
+    Archive, Found, Input, Log, Place, Skip, SourceError,
     compression::{Content, unpack},
     note_of,
     rotation::{Siblings, split},
 };
+use crate::event::Window;
 
 /// Replaces each archive file by the logs in it, each with its files, oldest first.
 ///
 /// That costs a pass through the archive, and opening a file in it reads the archive up to there
-/// again: who does not need the order reads the archive itself, once. An archive on standard input
+/// again: who does not need the order reads the archive itself, once. A file whose name puts it
+/// outside the window is not opened. An archive on standard input
 /// stays what it is.
-pub fn expand(logs: Vec<Log>) -> Found {
+pub fn expand(logs: Vec<Log>, skip: Option<Skip>, window: Window) -> Found {
     let mut found = Found::default();
     let mut passed_over = Vec::new();
-    for Log { name, inputs } in logs {
+    for log in logs {
+        let by_name = skip.map(|skip| skip.by_name(&log, window)).unwrap_or_default();
+        let is_outside = |n: usize| by_name.get(n).is_some_and(|file| file.is_outside);
+        let Log { name, inputs } = log;
         let mut files = Vec::new();
-        for input in inputs {
-            match tar_of(&input) {
+        for (n, input) in inputs.into_iter().enumerate() {
+            let archive = if is_outside(n) { None } else { tar_of(&input) };
+            match archive {
                 None => files.push(input),
                 Some(archive) => {
                     let Place::File(path) = &input.place else { continue };
@@ -86,7 +92,7 @@ mod tests {
         fs::write(folder.path().join("a.tar.gz"), gzip(&archive)).unwrap();
         fs::write(folder.path().join("b.log"), of(5)).unwrap();
 
-        let found = expand(find(&[folder.path().to_owned()]).logs);
+        let found = expand(find(&[folder.path().to_owned()]).logs, None, Window::default());
         let mut shown = Vec::new();
         for log in &found.logs {
             let name = log.name.rsplit(['!', '/', '\\']).next().unwrap();

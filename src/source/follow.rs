@@ -20,15 +20,15 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use memchr::memmem::Finder;
 
 use super::{
     SourceError,
     compression::{Content, unpack},
-    node::{SLACK, lower_bound, stage_timestamp},
     rotation::{Age, Rotated, closed_at},
+    time_seek::{ReadAt, Skip, Written},
 };
+use crate::event::{Timestamp, Window};
 
 /// How much of a file's beginning tells it from others.
 const START: u64 = 512;
@@ -436,7 +436,7 @@ impl Follow {
 
         let (mut at, mut tail) = (0, Vec::new());
         if !self.is_begun && !start.is_empty() {
-            let sought = self.seek(&start, size)?;
+            let sought = self.seek(size)?;
             // Without a search nothing was read by name.
             if sought > 0 {
                 (tail, _) = self.folder.read(&live, sought.saturating_sub(TAIL as u64)..sought)?;
@@ -574,24 +574,57 @@ impl Follow {
     }
 
     fn is_too_old(&self, name: &str) -> bool {
-        let closed = closed_at(name).and_then(|it| it.parse::<Timestamp>().ok());
-        let (Some(since), Some(closed)) = (self.since, closed) else { return false };
-        closed.checked_add(SLACK).is_ok_and(|it| it < since)
+        let written = Written { from: None, to: closed_at(name) };
+        Skip::default().is_outside_by_name(written, self.window())
+    }
+
+    fn window(&self) -> Window {
+        Window { since: self.since, until: None }
     }
 
     /// Where in the live file to begin.
-    fn seek(&mut self, start: &[u8], size: u64) -> Result<u64, SourceError> {
-        let Some(since) = self.since.and_then(|it| it.checked_sub(SLACK).ok()) else {
-            return Ok(0);
-        };
-        // Its first line tells already that all of it is wanted.
-        let is_wanted = stage_timestamp(start).is_some_and(|it| it >= since);
-        if is_wanted || size <= SMALL {
+    fn seek(&mut self, size: u64) -> Result<u64, SourceError> {
+        // A small file takes fewer requests read whole than searched.
+        let is_small = self.node.is_some() && size <= SMALL;
+        if self.since.is_none() || is_small {
             return Ok(0);
         }
-        let live = self.live.clone();
-        let mut read = |range| self.folder.read(&live, range).map(|(bytes, _)| bytes);
-        lower_bound(&mut read, 0..size, since)
+        let window = self.window();
+        // On a node a few places must do: each is a request.
+        let skip = match self.node {
+            Some(_) => Skip { samples: (6, 6), ..Skip::remote() },
+            None => Skip { cut_above: 0, ..Skip::default() },
+        };
+        let mut bytes = FolderAt { folder: self.folder.as_mut(), name: &self.live, size };
+        let range = skip.range_of(&mut bytes, window)?;
+        if !range.is_empty() {
+            return Ok(range.start);
+        }
+
+        // All of it is too old: goes on with its last line, of which the end may be missing here.
+        let from = size.saturating_sub(BATCH);
+        let (end, _) = self.folder.read(&self.live, from..size)?;
+        Ok(memchr::memrchr(b'\n', &end).map_or(0, |at| from + at as u64 + 1))
+    }
+}
+
+/// A file in a folder, read at any offset. It may have more bytes behind these.
+struct FolderAt<'f> {
+    folder: &'f mut dyn Folder,
+    name: &'f str,
+    size: u64,
+}
+
+impl ReadAt for FolderAt<'_> {
+    type Bytes = Vec<u8>;
+    type Error = SourceError;
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&mut self, range: Range<u64>) -> Result<Vec<u8>, SourceError> {
+        self.folder.read(self.name, range).map(|(bytes, _)| bytes)
     }
 }
 

@@ -1,18 +1,19 @@
 //! Files, folders and standard input, as the user named them: which logs they are.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Archive, Input, Log, Place, SourceError,
+    Archive, Input, Log, Place, Skip, SourceError,
     compression::{Content, Peeked, unpack},
     rotation::{Age, LogNames, Rotated, Siblings},
     sniff::{self, Look},
 };
+use crate::event::Window;
 
 /// What the paths on a command line lead to.
 #[derive(Debug, Default)]
@@ -37,7 +38,13 @@ pub struct Found {
 /// assert_eq!(found.failed[0].to_string(), "there is no `no-such.log`");
 /// ```
 pub fn find(paths: &[PathBuf]) -> Found {
-    let mut walk = Walk::default();
+    find_within(paths, Window::default())
+}
+
+/// As [`find`]. A rotated file in a folder whose name puts it outside the window is not opened: it is an
+/// audit log if its siblings are.
+pub fn find_within(paths: &[PathBuf], window: Window) -> Found {
+    let mut walk = Walk { window, ..Walk::default() };
     for path in paths {
         walk.argument(path);
     }
@@ -69,7 +76,10 @@ struct Walk {
     /// The folders named, and whether something in it was met.
     folders: Vec<(PathBuf, bool)>,
     passed_over: Vec<String>,
+    /// The copies that `fetch` has not finished.
+    unfinished: Vec<PathBuf>,
     failed: Vec<SourceError>,
+    window: Window,
 }
 
 impl Walk {
@@ -114,16 +124,17 @@ impl Walk {
                 }
             };
             entries.sort_by_key(fs::DirEntry::file_name);
-            let mut below = Vec::new();
+            let (mut below, mut files) = (Vec::new(), Vec::new());
             for entry in entries {
                 match entry.file_type() {
                     Err(err) => self.fail(&entry.path(), err),
                     Ok(kind) if kind.is_dir() => below.push(entry.path()),
                     Ok(kind) if kind.is_symlink() => self.links.push((entry.path(), root)),
-                    Ok(kind) if kind.is_file() => self.file(&entry.path(), root),
+                    Ok(kind) if kind.is_file() => files.push(entry.path()),
                     Ok(_) => self.pass_over(&entry.path()),
                 }
             }
+            self.files(&files, root);
             open.extend(below.into_iter().rev());
         }
     }
@@ -141,18 +152,44 @@ impl Walk {
         }
     }
 
+    /// The files of a folder. Those that the window and their names leave out wait for what their
+    /// siblings are.
+    fn files(&mut self, paths: &[PathBuf], root: usize) {
+        let outside = outside(paths, self.window);
+        let mut known: HashSet<String> = HashSet::new();
+        for path in paths.iter().filter(|path| !outside.contains(*path)) {
+            let inputs = self.inputs.len();
+            self.file(path, root);
+            if self.inputs.len() > inputs {
+                known.extend(live_name(path));
+            }
+        }
+
+        for path in paths.iter().filter(|path| outside.contains(*path)) {
+            if !live_name(path).is_some_and(|name| known.contains(&name)) {
+                self.file(path, root);
+            } else if self.is_new(path) {
+                self.inputs.push((path.clone(), Place::File(path.clone())));
+            }
+        }
+    }
+
     /// A file in a folder.
     fn file(&mut self, path: &Path, root: usize) {
-        // What OpenShift's API server locks its log with.
-        // And what `fetch` leaves beside its copies: the manifest, and a copy that is not whole.
-        let is_part = path.extension().is_some_and(|it| it == "lock" || it == "part");
-        if is_part || path.file_name().is_some_and(|it| it == "manifest.json") {
+        // What OpenShift's API server locks its log with, and what `fetch` leaves beside its copies.
+        let has_extension = |extension| path.extension().is_some_and(|it| it == extension);
+        if has_extension("part") {
+            self.unfinished.push(path.to_owned());
+            return;
+        }
+        if has_extension("lock") || path.file_name().is_some_and(|it| it == "manifest.json") {
             return;
         }
         if !self.is_new(path) {
             self.folders[root].1 = true;
             return;
         }
+
         match look(path) {
             Ok(Look::AuditLog) => {
                 self.folders[root].1 = true;
@@ -186,12 +223,49 @@ impl Walk {
         for (folder, has_something) in &self.folders {
             if !has_something {
                 let name = folder.display().to_string();
-                self.failed.push(SourceError::NoLogs { name });
+                let part = self.unfinished.iter().find(|part| part.starts_with(folder));
+                self.failed.push(match part {
+                    Some(part) => {
+                        let part = part.display().to_string();
+                        SourceError::Unfinished { name, part }
+                    }
+                    None => SourceError::NoLogs { name },
+                });
             }
         }
         let notes = note_of(&self.passed_over).into_iter().collect();
         Found { logs: grouped(self.inputs), notes, failed: self.failed }
     }
+}
+
+/// The name of the live file of a file's log.
+fn live_name(path: &Path) -> Option<String> {
+    Some(Rotated::of(path.file_name()?.to_str()?).live)
+}
+
+/// The files of a folder that their names put outside of a window.
+fn outside(paths: &[PathBuf], window: Window) -> HashSet<PathBuf> {
+    if window == Window::default() {
+        return HashSet::new();
+    }
+    let mut logs: HashMap<String, Vec<&PathBuf>> = HashMap::new();
+    for path in paths {
+        if let Some(live) = live_name(path) {
+            logs.entry(live).or_default().push(path);
+        }
+    }
+
+    let mut outside = HashSet::new();
+    for files in logs.values() {
+        let names: Vec<&str> = files
+            .iter()
+            .filter_map(|path| path.file_name().and_then(|name| name.to_str()))
+            .collect();
+        let by_names = Skip::default().by_names(&names, window);
+        let files = files.iter().zip(by_names).filter(|(_, file)| file.is_outside);
+        outside.extend(files.map(|(path, _)| (*path).clone()));
+    }
+    outside
 }
 
 /// What a file in a folder looks like.

@@ -18,14 +18,19 @@ pub mod parsers;
 mod positioned;
 mod rotation;
 mod sniff;
+mod time_seek;
 
 pub use archive::{Archive, Leftover, Member};
 pub use error::SourceError;
 pub use expand::expand;
 pub use follow::Follow;
-pub use local::{Found, find, note_of};
+pub use local::{Found, find, find_within, note_of};
 pub use positioned::{FileBytes, align_down, aligned_index, read_exact_at};
 
+pub(crate) use time_seek::{ByName, FileAt, Order};
+pub use time_seek::{Skip, Written};
+
+use crate::event::Timestamp;
 use node::NodeFile;
 
 use compression::{Bytes, Content, Packing, START, unpack};
@@ -83,6 +88,18 @@ impl Input {
     /// # Errors
     /// If it cannot be opened.
     pub fn open(&self) -> Result<Opened, SourceError> {
+        self.open_part(false)
+    }
+
+    /// Opens it without regard to a window of time that it was found for.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(crate) fn open_whole(&self) -> Result<Opened, SourceError> {
+        self.open_part(true)
+    }
+
+    fn open_part(&self, is_whole: bool) -> Result<Opened, SourceError> {
         let failed = |err| SourceError::new(&self.name, err);
         match &self.place {
             Place::Stdin => self.unpacked(Box::new(io::stdin())).map_err(failed),
@@ -95,7 +112,8 @@ impl Input {
                 self.file(path).map_err(failed)
             }
             Place::Node(file) => {
-                let bytes = file.open().map_err(SourceError::Node)?;
+                let bytes = if is_whole { file.whole().open() } else { file.open() };
+                let bytes = bytes.map_err(SourceError::Node)?;
                 self.unpacked(Box::new(bytes)).map_err(failed)
             }
             Place::Member { archive, entries } => {
@@ -104,11 +122,17 @@ impl Input {
         }
     }
 
-    /// When the API server closed this rotated file, in RFC 3339: after the last line in it. `None`
-    /// if its name does not tell.
-    pub fn closed_at(&self) -> Option<String> {
-        let name = self.name.rsplit(['/', '\\', '!']).next().unwrap_or_default();
-        rotation::closed_at(name)
+    /// When the API server closed this rotated file: after the last line in it. `None` if its name
+    /// does not tell.
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        rotation::closed_at(self.file_name())
+    }
+
+    fn file_name(&self) -> &str {
+        match &self.place {
+            Place::Node(file) => file.file_name(),
+            _ => self.name.rsplit(['/', '\\', '!']).next().unwrap_or_default(),
+        }
     }
 
     /// How many bytes it is stored in, if it is a file of its own.
@@ -117,7 +141,7 @@ impl Input {
         fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.len())
     }
 
-    /// Bytes that a window of time allowed to pass over before it was opened.
+    /// Bytes that a window of time allowed to skip when it was found.
     pub fn unread(&self) -> u64 {
         match &self.place {
             Place::Node(file) => file.unread(),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Input, Log};
+use crate::event::Timestamp;
 
 /// What a file's name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,12 +129,12 @@ fn log_name(live_path: &str) -> &str {
     }
 }
 
-/// When the API server closed a rotated file, in RFC 3339, as its name tells: after the last line in
-/// it. Source: `backupName` of `gopkg.in/natefinch/lumberjack.v2`.
-pub(super) fn closed_at(name: &str) -> Option<String> {
+/// When the API server closed a rotated file, as its name tells: after the last line in it. Source:
+/// `backupName` of `gopkg.in/natefinch/lumberjack.v2`.
+pub(super) fn closed_at(name: &str) -> Option<Timestamp> {
     let (_, digits) = lumberjack(without_suffix(name, &[".gz", ".zst", ".zstd"]))?;
     let part = |from: usize, to: usize| &digits[from..to];
-    Some(format!(
+    let time = format!(
         "{}-{}-{}T{}:{}:{}.{}Z",
         part(0, 4),
         part(4, 6),
@@ -142,7 +143,8 @@ pub(super) fn closed_at(name: &str) -> Option<String> {
         part(10, 12),
         part(12, 14),
         part(14, 17)
-    ))
+    );
+    Timestamp::parse(time.as_bytes())
 }
 
 fn without_suffix<'n>(name: &'n str, suffixes: &[&str]) -> &'n str {
@@ -312,7 +314,7 @@ mod tests {
     #[test]
     fn closed() {
         let closed = closed_at("audit-2026-11-22T10-11-12.345.log.gz");
-        assert_eq!(closed.as_deref(), Some("2026-11-22T10:11:12.345Z"));
+        assert_eq!(closed, Timestamp::parse(b"2026-11-22T10:11:12.345Z"));
         assert_eq!(closed_at("audit.log-20261122"), None);
     }
 

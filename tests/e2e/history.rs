@@ -243,7 +243,9 @@ fn history(namespace: &str, object: &str, more: &[&str]) -> Ended {
 /// The object without what a difference leaves out.
 fn stripped(mut object: Value) -> Value {
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        ["managedFields", "resourceVersion", "generation"].map(|field| metadata.remove(field));
+        for field in ["managedFields", "resourceVersion", "generation"] {
+            metadata.remove(field);
+        }
     }
     object
 }

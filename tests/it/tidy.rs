@@ -39,7 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["event", "decode"]),
     ("rbac", &["event"]),
     ("cluster", &["rbac"]),
-    ("source", &["cluster", "decode"]),
+    ("source", &["cluster", "event", "decode"]),
     ("analysis", &["event", "decode", "filter", "policy", "rbac", "report"]),
     ("pipeline", &["source", "decode", "event", "filter", "analysis"]),
     ("output", &["report"]),
@@ -51,7 +51,7 @@ fn used_by(module: &str) -> BTreeSet<String> {
     let mut open =
         vec![Path::new("src").join(module), Path::new("src").join(format!("{module}.rs"))];
     while let Some(path) = open.pop() {
-        if path.ends_with("tests.rs") {
+        if path.to_string_lossy().ends_with("tests.rs") {
             // A test may use anything.
             continue;
         }

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::{NodeFile, seek::stage_timestamp};
+use super::NodeFile;
 use crate::source::{
     SourceError,
     compression::{Content, unpack},
+    time_seek::time_of,
 };
 
 /// What is known of a copy: an entry of `manifest.json`.
@@ -73,8 +74,8 @@ impl NodeFile {
             .and_then(|()| file.seek(SeekFrom::Start(have)))
             .map_err(|err| cannot_write(&part, err))?;
         let name = format!("{}:{}", self.node(), self.path());
-        let rest =
-            NodeFile { from: self.from + have, to: self.to.max(self.from + have), ..self.clone() };
+        let from = self.part.start + have;
+        let rest = NodeFile { part: from..self.part.end.max(from), ..self.clone() };
         let mut input = rest.open()?;
         let mut buffer = vec![0; 256 << 10];
         progress(have);
@@ -113,7 +114,7 @@ impl NodeFile {
                 return Ok(0);
             }
             let path = format!("{}{}", self.folder, self.name);
-            let from = self.from + at;
+            let from = self.part.start + at;
             let (theirs, _) = self.logs.read(&path, from..from + len)?;
             if mine != theirs {
                 return Ok(0);
@@ -143,7 +144,7 @@ impl NodeFile {
         Ok(Copied {
             node: self.node().to_owned(),
             path: self.path(),
-            offset: self.from,
+            offset: self.part.start,
             file: copy.strip_prefix(root).unwrap_or(copy).display().to_string(),
             bytes,
             sha256,
@@ -177,16 +178,17 @@ fn gunzip(from: &Path, to: &Path) -> io::Result<()> {
 /// The times of the first and the last event in a file.
 fn period(path: &Path) -> io::Result<(Option<Timestamp>, Option<Timestamp>)> {
     let Content::Text(text) = unpack(Box::new(File::open(path)?))? else { return Ok((None, None)) };
+    let time = |line: &[u8]| time_of(line)?.to_jiff();
     let mut lines = BufReader::with_capacity(256 << 10, text);
     let (mut line, mut last, mut from) = (Vec::new(), Vec::new(), None);
     loop {
         line.clear();
         // A line that is longer than any event is not held in memory.
         if (&mut lines).take(64 << 20).read_until(b'\n', &mut line)? == 0 {
-            return Ok((from, stage_timestamp(&last)));
+            return Ok((from, time(&last)));
         }
         if from.is_none() {
-            from = stage_timestamp(&line);
+            from = time(&line);
         }
         std::mem::swap(&mut line, &mut last);
     }

@@ -45,6 +45,22 @@ pub enum NodeLogError {
     WebhookOnly { node: String },
     #[error("node `{node}` answers {status} for `/var/log/{path}`: {message}")]
     Status { node: String, path: String, status: u16, message: String },
+    #[error(
+        "node `{node}` answers with another range of `/var/log/{path}` than bytes from {start} on"
+    )]
+    WrongRange { node: String, path: String, start: u64 },
+    #[error("node `{node}` answers with all of `/var/log/{path}` where a range was asked for")]
+    NoRanges { node: String, path: String },
+    #[error("the listing of `/var/log/{path}` on node `{node}` is larger than 16 MiB")]
+    LongListing { node: String, path: String },
+    #[error("the log in `/var/log/{path}` on node `{node}` has {files} files")]
+    TooManyFiles { node: String, path: String, files: usize },
+    #[error("`{node}` cannot be the name of a node")]
+    BadNodeName { node: String },
+    #[error(
+        "node `{node}` answers {status}, a redirect, for `/var/log/{path}`; redirects are not followed"
+    )]
+    Redirect { node: String, path: String, status: u16 },
     #[error("`/var/log/{path}` of node `{node}` was rotated away while it was read")]
     RotatedAway { node: String, path: String },
     #[error(
@@ -98,6 +114,7 @@ impl NodeLogError {
             (405, _) if message.contains("ebug endpoints are disabled") => {
                 NodeLogError::HandlersDisabled { node, message }
             }
+            (301..=308, _) => NodeLogError::Redirect { node, path: path.to_owned(), status },
             (500 | 502..=504, _) => NodeLogError::KubeletUnreachable { node, message },
             _ => NodeLogError::Status { node, path: path.to_owned(), status, message },
         }
@@ -137,6 +154,12 @@ impl NodeLogError {
             | NodeLogError::AuditOff { node }
             | NodeLogError::WebhookOnly { node }
             | NodeLogError::Status { node, .. }
+            | NodeLogError::WrongRange { node, .. }
+            | NodeLogError::NoRanges { node, .. }
+            | NodeLogError::LongListing { node, .. }
+            | NodeLogError::TooManyFiles { node, .. }
+            | NodeLogError::BadNodeName { node }
+            | NodeLogError::Redirect { node, .. }
             | NodeLogError::RotatedAway { node, .. }
             | NodeLogError::Silent { node, .. }
             | NodeLogError::Broken { node, .. } => Some(node),
@@ -197,6 +220,17 @@ impl NodeLogError {
             }
             NodeLogError::Silent { .. } => {
                 "its kubelet or the way to it hangs (`kubectl get nodes`); --node-timeout sets how long to wait".into()
+            }
+            NodeLogError::WrongRange { .. }
+            | NodeLogError::NoRanges { .. }
+            | NodeLogError::Redirect { .. } => {
+                format!("a proxy between here and the kubelet changes requests or answers: connect to an API server directly with --server, or {elsewhere}")
+            }
+            NodeLogError::LongListing { .. } | NodeLogError::TooManyFiles { .. } => {
+                format!("is that the folder of an audit log? Name the file with --log-path, or {elsewhere}")
+            }
+            NodeLogError::BadNodeName { .. } => {
+                "`kubectl get nodes` shows their names; if this is one of them, do not trust this API server".into()
             }
             NodeLogError::Broken { .. } => "what could be read before that was used; try again".into(),
             NodeLogError::Status { .. } => {

@@ -18,12 +18,21 @@ use crate::{
     source::{SourceError, follow::Folder},
 };
 
-/// What stays as it is in a segment of a path.
+/// What stays as it is in a path.
 const SEGMENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-/// A listing may have this many bytes, and so may a message.
+/// A listing may have this many bytes.
 const MAX_LISTING: u64 = 16 << 20;
+
+/// And the message of an error this many.
+const MAX_MESSAGE: u64 = 64 << 10;
+
+/// How much of a file may come that was not asked for.
+const MAX_SKIPPED: u64 = 1 << 20;
+
+/// How often an answer may bring hardly anything.
+const ATTEMPTS: u32 = 5;
 
 /// The logs of a node, through the API server's node proxy.
 #[derive(Debug, Clone)]
@@ -46,12 +55,30 @@ pub(super) struct Part {
 }
 
 impl NodeLogs {
+    /// The logs of the node of that name, which comes from the server.
+    pub(super) fn new(
+        cluster: &Cluster,
+        node: &str,
+        timeout: Duration,
+        is_silent: Option<Arc<AtomicBool>>,
+    ) -> Result<NodeLogs, NodeLogError> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !node.chars().all(is_word) || node.trim_matches('.').is_empty() {
+            return Err(NodeLogError::BadNodeName { node: node.to_owned() });
+        }
+        Ok(NodeLogs { cluster: cluster.clone(), node: node.to_owned(), timeout, is_silent })
+    }
+
     /// The names in a folder below `/var/log`; folders end in `/`. `path` is empty or ends in `/`.
     pub(super) fn list(&self, path: &str) -> Result<Vec<String>, NodeLogError> {
         let reply = self.get(path, None)?;
         let status = reply.status;
-        let text = reply.text(MAX_LISTING).map_err(|err| self.broken(path, err))?;
+        let limit = if status == 200 { MAX_LISTING } else { MAX_MESSAGE };
+        let text = reply.text(limit).map_err(|err| self.broken(path, err))?;
         match status {
+            200 if text.len() as u64 >= MAX_LISTING => {
+                Err(NodeLogError::LongListing { node: self.node.clone(), path: path.to_owned() })
+            }
             200 => Ok(listing::names(&text)),
             _ => Err(NodeLogError::of(&self.node, path, status, &text)),
         }
@@ -61,31 +88,68 @@ impl NodeLogs {
     pub(super) fn open(&self, path: &str, range: Range<u64>) -> Result<Option<Part>, NodeLogError> {
         let start = range.start;
         let reply = self.get(path, Some(range))?;
-        let size = reply.size.unwrap_or(0);
-        match reply.status {
-            206 => Ok(Some(Part { size, before: 0, body: reply.body })),
-            200 if size <= start => Ok(None),
-            200 => Ok(Some(Part { size, before: start, body: reply.body })),
-            416 => Ok(None),
-            status => {
-                let text = reply.text(MAX_LISTING).map_err(|err| self.broken(path, err))?;
+        match (reply.status, reply.size) {
+            (206, Some(size)) if reply.range_start == Some(start) && size > start => {
+                Ok(Some(Part { size, before: 0, body: reply.body }))
+            }
+            (206, _) => {
+                let (node, path) = (self.node.clone(), path.to_owned());
+                Err(NodeLogError::WrongRange { node, path, start })
+            }
+            (200, Some(size)) if size > start => {
+                Ok(Some(Part { size, before: start, body: reply.body }))
+            }
+            (200 | 416, _) => Ok(None),
+            (status, _) => {
+                let text = reply.text(MAX_MESSAGE).map_err(|err| self.broken(path, err))?;
                 Err(NodeLogError::of(&self.node, path, status, &text))
             }
         }
     }
 
-    /// The bytes of a range, fewer where the file ends before, and the size of the file.
+    /// The bytes of a range, fewer where the file ends before, and the size of the file. Goes on where
+    /// an answer is cut off, as long as more comes.
     pub(super) fn read(
         &self,
         path: &str,
         range: Range<u64>,
     ) -> Result<(Vec<u8>, u64), NodeLogError> {
-        let Some(mut part) = self.open(path, range.clone())? else { return Ok((Vec::new(), 0)) };
-        let mut bytes = Vec::new();
-        io::copy(&mut part.body.by_ref().take(part.before), &mut io::sink())
-            .and_then(|_| part.body.take(range.end - range.start).read_to_end(&mut bytes))
-            .map_err(|err| self.broken(path, err))?;
-        Ok((bytes, part.size))
+        let (mut bytes, mut size) = (Vec::new(), 0);
+        let mut failures = 0;
+        loop {
+            let from = range.start + bytes.len() as u64;
+            let Some(mut part) = self.open(path, from..range.end)? else {
+                return Ok((bytes, size));
+            };
+            if part.before > MAX_SKIPPED {
+                let (node, path) = (self.node.clone(), path.to_owned());
+                return Err(NodeLogError::NoRanges { node, path });
+            }
+            size = part.size;
+            let wanted = range.end.min(size) - from;
+
+            let before = bytes.len();
+            let result = io::copy(&mut part.body.by_ref().take(part.before), &mut io::sink())
+                .and_then(|_| part.body.take(wanted).read_to_end(&mut bytes));
+            let came = (bytes.len() - before) as u64;
+            if came == wanted {
+                return Ok((bytes, size));
+            }
+
+            if let Err(err) = result {
+                failures += u32::from(came < 1024);
+                if failures > ATTEMPTS || err.kind() == io::ErrorKind::TimedOut {
+                    return Err(self.broken(path, err));
+                }
+                continue;
+            }
+
+            // Less than a packet at a time is no progress: so the requests are bounded.
+            failures += u32::from(came < 1024);
+            if failures > ATTEMPTS {
+                return Err(self.broken(path, io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
     }
 
     /// Asks the node, unless it was silent before.

@@ -7,11 +7,12 @@ mod error;
 mod file;
 mod flags;
 mod folder;
+#[cfg(test)]
+mod hostile_tests;
 mod listing;
 mod own;
 mod plan;
 mod search;
-mod seek;
 #[cfg(test)]
 mod tests;
 
@@ -20,15 +21,13 @@ pub use error::NodeLogError;
 pub use file::NodeFile;
 pub(super) use listing::names as listed;
 pub use own::own;
-pub use plan::Span;
 pub use search::{ApiServer, api_servers, audit_flags, own_address};
-pub(super) use seek::{SLACK, lower_bound, stage_timestamp};
 
 use super::{
     Follow, Found, Input, Log, Place, SourceError, follow::Remote, rotation, rotation::Rotated,
 };
-use crate::cluster::Cluster;
 pub use crate::cluster::Run;
+use crate::{cluster::Cluster, event::Window};
 use folder::{NodeFolder, NodeLogs};
 use search::{LogPath, log_paths};
 
@@ -39,16 +38,16 @@ pub struct NodeQuery {
     pub nodes: Vec<String>,
     /// Where the log is on each of them; looked for if absent.
     pub log_path: Option<String>,
-    /// What need not be read.
-    pub span: Span,
+    /// What lies outside need not be read.
+    pub window: Window,
     /// How long a node may send nothing.
     pub timeout: Duration,
 }
 
 impl Default for NodeQuery {
     fn default() -> NodeQuery {
-        let (nodes, log_path, span) = (Vec::new(), None, Span::default());
-        NodeQuery { nodes, log_path, span, timeout: Duration::from_secs(30) }
+        let (nodes, log_path, window) = (Vec::new(), None, Window::default());
+        NodeQuery { nodes, log_path, window, timeout: Duration::from_secs(30) }
     }
 }
 
@@ -59,14 +58,10 @@ impl Default for NodeQuery {
 pub fn find(cluster: &Cluster, query: &NodeQuery) -> Result<Found, NodeLogError> {
     let servers = api_servers(cluster, &query.nodes)?;
     let look = |server: &ApiServer| {
-        let logs = NodeLogs {
-            cluster: cluster.clone(),
-            node: server.node.clone(),
-            timeout: query.timeout,
-            is_silent: Some(Arc::default()),
-        };
+        let is_silent = Some(Arc::default());
+        let logs = NodeLogs::new(cluster, &server.node, query.timeout, is_silent)?;
         let paths = log_paths(&logs, server, query.log_path.as_deref())?;
-        let log = |path: &LogPath| log(&logs, path, query.span);
+        let log = |path: &LogPath| log(&logs, path, query.window);
         paths.iter().map(log).collect::<Result<Vec<_>, _>>()
     };
     // A node answers after a few round trips: all at once.
@@ -95,12 +90,7 @@ pub fn follow(
 ) -> Result<(Vec<Follow>, Vec<SourceError>), NodeLogError> {
     let servers = api_servers(cluster, &query.nodes)?;
     let look = |server: &ApiServer| {
-        let logs = NodeLogs {
-            cluster: cluster.clone(),
-            node: server.node.clone(),
-            timeout: query.timeout,
-            is_silent: None,
-        };
+        let logs = NodeLogs::new(cluster, &server.node, query.timeout, None)?;
         let paths = log_paths(&logs, server, query.log_path.as_deref())?;
         Ok(paths.into_iter().map(|path| (logs.clone(), path)).collect::<Vec<_>>())
     };
@@ -118,7 +108,7 @@ pub fn follow(
                 let folder = NodeFolder { logs, folder: path.folder };
                 let user_agent = cluster.run().user_agent().to_owned();
                 let remote = Remote { node, interval, user_agent };
-                Follow::new(Box::new(folder), name, path.live, query.span.since).on_node(remote)
+                Follow::new(Box::new(folder), name, path.live, query.window.since).on_node(remote)
             })),
             Err(err) => failed.push(SourceError::Node(err)),
         }
@@ -126,8 +116,8 @@ pub fn follow(
     Ok((follows, failed))
 }
 
-fn log(logs: &NodeLogs, path: &LogPath, span: Span) -> Result<Log, NodeLogError> {
-    let inputs = plan::files(logs, &path.folder, &path.live, span)?;
+fn log(logs: &NodeLogs, path: &LogPath, window: Window) -> Result<Log, NodeLogError> {
+    let inputs = plan::files(logs, &path.folder, &path.live, window)?;
     let input = |it: NodeFile| Input {
         name: format!("{}:{}", it.node(), it.path()),
         place: Place::Node(it),

@@ -1,142 +1,191 @@
 //! Which files of a log to read, from where to where, before the first of them is opened.
 
-use jiff::Timestamp;
-
 use super::{
     NodeFile, NodeLogError, Rotated,
-    file::START,
     folder::NodeLogs,
-    rotation::closed_at,
-    seek::{SLACK, lower_bound, stage_timestamp},
+    rotation::{Age, closed_at},
+};
+use crate::{
+    event::Window,
+    source::time_seek::{ReadAt, Skip},
 };
 
-/// A span of time, each end open if absent.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Span {
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-}
-
-/// How often to look anew while the log is being rotated.
+/// How often to look again while the log is rotated.
 const ATTEMPTS: usize = 5;
 
-/// The files of the log whose live file is `/var/log/FOLDER NAME`, oldest first.
+/// A log has at most this many files: each of them costs requests.
+const MAX_FILES: usize = 20_000;
+
+/// The files of the log whose live file is `/var/log/FOLDER NAME`, oldest first. Those outside the
+/// window are among them, but not looked at where their names tell.
 pub(super) fn files(
     logs: &NodeLogs,
     folder: &str,
     live: &str,
-    span: Span,
+    window: Window,
 ) -> Result<Vec<NodeFile>, NodeLogError> {
-    let mut names = siblings(logs, folder, live)?;
-    let mut files = Vec::new();
-    for _ in 0..ATTEMPTS {
-        files = names
-            .iter()
-            .map(|name| probe(logs, folder, name, span))
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>, _>>()?;
-        // A file that was renamed meanwhile is in neither list, or in both: then look again.
-        let again = siblings(logs, folder, live)?;
-        if again == names {
-            break;
-        }
-        names = again;
-    }
-    files.dedup_by(|b, a| a.start == b.start);
-    if files.is_empty() && names.is_empty() {
-        let path = format!("{folder}{live}");
-        return Err(NodeLogError::NoSuchFile { node: logs.node.clone(), path });
-    }
-    narrow(files, span)
+    let plan = Plan { logs, folder, live, window, skip: Skip::remote() };
+    let files = plan.files()?;
+    files.into_iter().map(|file| plan.cut(file)).collect()
 }
 
-/// The names of the files of a log, oldest first. Where both are there, the plain file counts and not
-/// the one it is just being compressed into.
-fn siblings(logs: &NodeLogs, folder: &str, live: &str) -> Result<Vec<String>, NodeLogError> {
-    let mut names = logs.list(folder)?;
-    names.retain(|it| !it.ends_with(".lock") && Rotated::of(it).live == live);
-    names.sort_by_cached_key(|it| (Rotated::of(it).age, it.len()));
-    names.dedup_by(|b, a| b.strip_prefix(a.as_str()).is_some_and(|it| it == ".gz"));
-    Ok(names)
+struct Plan<'p> {
+    logs: &'p NodeLogs,
+    folder: &'p str,
+    live: &'p str,
+    window: Window,
+    skip: Skip,
 }
 
-/// Looks at the beginning of a file. `None` if it is empty or gone.
-fn probe(
-    logs: &NodeLogs,
-    folder: &str,
-    name: &str,
-    span: Span,
-) -> Result<Option<NodeFile>, NodeLogError> {
-    let is_over = |since: Timestamp| {
-        let closed = closed_at(name).and_then(|it| it.parse::<Timestamp>().ok());
-        closed.is_some_and(|it| it.checked_add(SLACK).is_ok_and(|it| it < since))
-    };
-    // A file that is too old is asked for its size only.
-    let wanted = if span.since.is_some_and(is_over) { 1 } else { START };
-    let (start, size) = match logs.read(&format!("{folder}{name}"), 0..wanted) {
-        Err(NodeLogError::NoSuchFile { .. }) => return Ok(None),
-        read => read?,
-    };
-    let is_live = Rotated::of(name).live == name;
-    let (from, unread) = if wanted == 1 { (size, size) } else { (0, 0) };
-    Ok((size > 0).then(|| NodeFile {
-        logs: logs.clone(),
-        folder: folder.to_owned(),
-        name: name.to_owned(),
-        start,
-        from,
-        to: size,
-        is_live,
-        unread,
-    }))
-}
+impl Plan<'_> {
+    fn files(&self) -> Result<Vec<NodeFile>, NodeLogError> {
+        let mut files = Vec::new();
+        let mut has_names = false;
+        for _ in 0..ATTEMPTS {
+            let before = self.siblings()?;
+            let live = match before.iter().any(|name| name == self.live) {
+                true => NodeFile::look(self.logs, self.folder, self.live)?,
+                false => None,
+            };
+            let after = self.siblings()?;
+            has_names = !after.is_empty();
+            let is_stable = before == after;
+            files = self.look(&after, live.as_ref())?;
 
-/// Leaves out what is outside a span of time.
-fn narrow(files: Vec<NodeFile>, span: Span) -> Result<Vec<NodeFile>, NodeLogError> {
-    let mut narrowed: Vec<NodeFile> = Vec::new();
-    let mut passed_over = 0;
-    for mut file in files {
-        if file.from == file.to {
-            passed_over += file.unread;
-            continue;
+            // Names with a time stay with their file. Numbers move on, and then so has the live file.
+            let has_numbers = after.iter().any(|name| is_numbered(name));
+            if is_stable && (!has_numbers || self.is_same(live.as_ref())?) {
+                break;
+            }
         }
-        let is_plain = !file.start.starts_with(&[0x1f, 0x8b]);
-        let (from, to) = (file.from, file.to);
-        if is_plain && let Some(since) = span.since.and_then(|it| it.checked_sub(SLACK).ok()) {
-            file.from = seek(&file, since)?;
+
+        // While the log is rotated, the live file is perhaps one of the rotated files too.
+        let mut seen = std::collections::HashSet::new();
+        files.retain(|file| file.start.is_empty() || seen.insert(file.start.clone()));
+        if files.is_empty() && !has_names {
+            let path = format!("{}{}", self.folder, self.live);
+            return Err(NodeLogError::NoSuchFile { node: self.logs.node.clone(), path });
         }
-        if is_plain && let Some(until) = span.until.and_then(|it| it.checked_add(SLACK).ok()) {
-            // A line that is newer than the end begins there; the lines before it are enough.
-            file.to = end(&file, until)?;
-            file.is_live &= file.to == to;
-        }
-        file.unread = (file.from - from) + (to - file.to);
-        if file.from == file.to && !file.is_live {
-            passed_over += file.unread;
-            continue;
-        }
-        narrowed.push(file);
+        Ok(files)
     }
-    if let Some(first) = narrowed.first_mut() {
-        first.unread += passed_over;
+
+    /// The names of the files of the log, oldest first. Where both are there, the plain file counts and
+    /// not the one that it is just being compressed into.
+    fn siblings(&self) -> Result<Vec<String>, NodeLogError> {
+        let mut names = self.logs.list(self.folder)?;
+        names.retain(|name| !name.ends_with(".lock") && Rotated::of(name).live == self.live);
+        names.sort_by_cached_key(|name| (Rotated::of(name).age, name.len(), name.clone()));
+        names.dedup_by(|b, a| {
+            b.strip_prefix(a.as_str()).is_some_and(|rest| matches!(rest, "" | ".gz"))
+        });
+        if names.len() > MAX_FILES {
+            let (node, path) = (self.logs.node.clone(), self.folder.to_owned());
+            return Err(NodeLogError::TooManyFiles { node, path, files: names.len() });
+        }
+        Ok(names)
     }
-    Ok(narrowed)
+
+    /// Looks at the beginning of each file that may hold something within the window.
+    fn look(
+        &self,
+        names: &[String],
+        live: Option<&NodeFile>,
+    ) -> Result<Vec<NodeFile>, NodeLogError> {
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let by_names = self.skip.by_names(&all, self.window);
+        let mut files = Vec::new();
+        // Whether all files before this one are too old.
+        let mut is_over = false;
+        for (name, by_name) in all.into_iter().zip(by_names).rev() {
+            if by_name.is_outside || is_over && closed_at(name).is_none() {
+                files.push(NodeFile::outside(self.logs, self.folder, name));
+                continue;
+            }
+            let file = match name == self.live {
+                true => live.cloned(),
+                false => NodeFile::look_packed(self.logs, self.folder, name)?,
+            };
+            let Some(file) = file else { continue };
+            is_over |= file.first_time.is_some_and(|time| self.skip.is_before(time, self.window));
+            files.push(file);
+        }
+
+        // The live file was renamed meanwhile: it is one of the rotated files, or will be found again.
+        if let Some(live) = live
+            && !files.iter().any(|file| file.start == live.start)
+            && !names.iter().any(|name| name == self.live)
+        {
+            files.insert(0, live.clone());
+        }
+        files.reverse();
+        Ok(files)
+    }
+
+    /// Whether the live file is the one that it was.
+    fn is_same(&self, live: Option<&NodeFile>) -> Result<bool, NodeLogError> {
+        live.map_or(Ok(true), |file| file.is_named(&file.name))
+    }
+
+    /// Leaves out what is outside the window. Whatever is told by bytes of a file holds only if they are
+    /// of that file: so the name is looked at again afterwards.
+    fn cut(&self, mut file: NodeFile) -> Result<NodeFile, NodeLogError> {
+        let is_packed = file.start.starts_with(&[0x1f, 0x8b]);
+        if self.window == Window::default() || file.is_outside || is_packed {
+            return Ok(file);
+        }
+        for _ in 0..ATTEMPTS {
+            let mut bytes = NodeAt { file: &file, was_read: false };
+            let range = self.skip.range_of(&mut bytes, self.window);
+            let was_read = bytes.was_read;
+            match range {
+                Ok(range) => {
+                    if !was_read || file.is_named(&file.name)? {
+                        file.narrow(range);
+                        return Ok(file);
+                    }
+                }
+                Err(NodeLogError::RotatedAway { .. } | NodeLogError::NoSuchFile { .. }) => {}
+                // It can be read from its beginning only.
+                Err(NodeLogError::NoRanges { .. }) => return Ok(file),
+                Err(err) => return Err(err),
+            }
+            match file.name_now()? {
+                Some(name) => file.name = name,
+                // It is compressed by now: whoever reads it finds it.
+                None => return Ok(file),
+            }
+        }
+        Ok(file)
+    }
 }
 
-/// Where to begin, so that everything since then is read.
-fn seek(file: &NodeFile, since: Timestamp) -> Result<u64, NodeLogError> {
-    // Its first line tells already that all of it is wanted.
-    if stage_timestamp(&file.start).is_some_and(|it| it >= since) {
-        return Ok(file.from);
-    }
-    let path = format!("{}{}", file.folder, file.name);
-    let mut read = |range| file.logs.read(&path, range).map(|(bytes, _)| bytes);
-    lower_bound(&mut read, file.from..file.to, since)
+fn is_numbered(name: &str) -> bool {
+    matches!(Rotated::of(name).age, Age::Numbered(_))
 }
 
-/// Where to end: as [`seek`], but the undecided span belongs to what is read.
-fn end(file: &NodeFile, until: Timestamp) -> Result<u64, NodeLogError> {
-    let path = format!("{}{}", file.folder, file.name);
-    let mut read = |range| file.logs.read(&path, range).map(|(bytes, _)| bytes);
-    super::seek::upper_bound(&mut read, file.from..file.to, until)
+/// A file on a node, read at any offset.
+struct NodeAt<'f> {
+    file: &'f NodeFile,
+    was_read: bool,
+}
+
+impl ReadAt for NodeAt<'_> {
+    type Bytes = Vec<u8>;
+    type Error = NodeLogError;
+
+    fn size(&self) -> u64 {
+        self.file.size
+    }
+
+    fn read_at(&mut self, range: std::ops::Range<u64>) -> Result<Vec<u8>, NodeLogError> {
+        self.was_read = true;
+        let file = self.file;
+        let (bytes, size) = file.logs.read(&file.path_below(&file.name), range.clone())?;
+        // Of another size, it is another file.
+        if !file.may_have(size) || bytes.len() as u64 != range.end - range.start {
+            let (node, path) = (file.logs.node.clone(), file.path_below(&file.name));
+            return Err(NodeLogError::RotatedAway { node, path });
+        }
+        Ok(bytes)
+    }
 }

@@ -1,25 +1,36 @@
-//! What a window of time allows to pass over: whole rotated files, and the ends of large ones.
+//! Skips files, and parts of large files, that lie outside a window of time.
 //!
-//! A log is nearly ordered by stage timestamp. A line may stand up to [`Skip::slack`] too late in it;
-//! who meets more disorder than that reads everything.
+//! One rule for files, nodes and following: the API server writes a line after its stage timestamp, and
+//! at most [`Skip::slack`] after it. So a log is nearly in order, and a file holds nothing that is later
+//! than the time at which it was closed. What is read is checked against the rule; where it does not
+//! hold, everything is read.
 
-use std::{fs::File, ops::Range};
-
-use crate::{
-    decode::{Projection, Reader, unwrap},
-    event::Timestamp,
-    filter::Window,
-    source::FileBytes,
+use std::{
+    fs::File,
+    io,
+    ops::{Deref, Range},
 };
 
-/// When to pass over something.
+use super::{
+    Log, Place,
+    positioned::FileBytes,
+    rotation::{Age, Rotated, closed_at},
+};
+use crate::{
+    decode::{Projection, Reader, unwrap},
+    event::{Timestamp, Window},
+};
+
+/// When to skip something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skip {
     /// How much earlier than a line before it a line may be, in microseconds.
     pub slack: i64,
-    /// A plain file of more bytes is cut to the window; a smaller one is read whole or not at all.
+    /// A smaller file is read whole without a look at it.
+    pub whole_below: u64,
+    /// A larger file is cut to the window; a smaller one is read whole or not at all.
     pub cut_above: u64,
-    /// How many places of a file are looked at to see whether it is ordered: one for so many bytes,
+    /// How many places of a file are looked at to see whether it is in order: one for so many bytes,
     /// within these bounds.
     pub sample_every: u64,
     pub samples: (u64, u64),
@@ -31,11 +42,83 @@ impl Default for Skip {
     fn default() -> Self {
         Skip {
             slack: 5 * 60 * 1_000_000,
+            whole_below: 0,
             cut_above: 64 << 20,
             sample_every: 4 << 20,
             samples: (16, 256),
             probe: 16 << 10,
         }
+    }
+}
+
+/// A file's name has milliseconds, and whoever made the name may have cut them off.
+const NAME_PRECISION: i64 = 1_000_000;
+
+/// When a file of a log was written, as far as the names of the log's files tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The file before it was closed then.
+    pub from: Option<Timestamp>,
+    /// It was closed then itself.
+    pub to: Option<Timestamp>,
+}
+
+impl Written {
+    /// When each file of one log was written, by the names of all of them.
+    fn of_names(names: &[&str]) -> Vec<Written> {
+        let closed: Vec<Option<Timestamp>> = names.iter().map(|name| closed_at(name)).collect();
+        let mut times: Vec<Timestamp> = closed.iter().flatten().copied().collect();
+        times.sort_unstable();
+
+        let written = |(name, to): (&&str, &Option<Timestamp>)| {
+            let from = match to {
+                Some(to) => times[..times.partition_point(|time| time < to)].last(),
+                None if Rotated::of(name).age == Age::Live => times.last(),
+                None => None,
+            };
+            Written { from: from.copied(), to: *to }
+        };
+        names.iter().zip(&closed).map(written).collect()
+    }
+}
+
+/// What the names of a log's files tell about one of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ByName {
+    pub written: Written,
+    /// It need not be opened.
+    pub is_outside: bool,
+    /// It or another file of its log need not be opened: so what is read must agree with the names.
+    pub is_checked: bool,
+}
+
+/// Bytes that can be read at any offset.
+pub(crate) trait ReadAt {
+    type Bytes: Deref<Target = [u8]>;
+    type Error;
+
+    /// How many bytes there are.
+    fn size(&self) -> u64;
+
+    /// The bytes of a range that is there.
+    fn read_at(&mut self, range: Range<u64>) -> Result<Self::Bytes, Self::Error>;
+}
+
+/// A file on this machine, with its size.
+pub(crate) struct FileAt<'f>(pub &'f File, pub u64);
+
+impl ReadAt for FileAt<'_> {
+    type Bytes = FileBytes;
+    type Error = io::Error;
+
+    fn size(&self) -> u64 {
+        self.1
+    }
+
+    fn read_at(&mut self, range: Range<u64>) -> io::Result<FileBytes> {
+        let mut bytes = FileBytes::default();
+        bytes.read(self.0, range)?;
+        Ok(bytes)
     }
 }
 
@@ -47,44 +130,142 @@ struct Probe {
     time: Timestamp,
 }
 
+/// Why a file cannot be cut.
+enum Failure<E> {
+    /// It cannot be told where its lines begin, or they are out of order.
+    Unclear,
+    Read(E),
+}
+
+impl<E> From<E> for Failure<E> {
+    fn from(err: E) -> Failure<E> {
+        Failure::Read(err)
+    }
+}
+
 /// How far an event is looked for: past the rest of a line with a list of everything in its body, and
 /// past lines that are no events.
-const MOST: usize = 16 << 20;
+const MOST: u64 = 16 << 20;
 
 impl Skip {
-    /// The part of a plain file, on whole lines, that may hold lines within `window`. In doubt all
-    /// of it.
-    pub(super) fn range_of(&self, file: &File, size: u64, window: Window) -> Range<u64> {
-        self.cut(&Lines { file, size, probe: self.probe }, window).unwrap_or(0..size)
+    /// The same for files that are read over the network, where each look costs a round trip.
+    pub fn remote() -> Skip {
+        Skip {
+            whole_below: 1 << 20,
+            cut_above: 1 << 20,
+            samples: (16, 16),
+            probe: 16 << 10,
+            ..Skip::default()
+        }
+    }
+
+    /// What the names of a log's files tell: which of them need not be opened. The newest file is
+    /// opened if no other one is: a name alone is no answer.
+    pub(crate) fn by_names(&self, names: &[&str], window: Window) -> Vec<ByName> {
+        let written = Written::of_names(names);
+        let mut all: Vec<ByName> = written
+            .into_iter()
+            .map(|written| {
+                let is_outside = self.is_outside_by_name(written, window);
+                ByName { written, is_outside, is_checked: false }
+            })
+            .collect();
+
+        if all.iter().all(|file| file.is_outside)
+            && let Some(newest) = all.iter_mut().max_by_key(|file| file.written.to)
+        {
+            newest.is_outside = false;
+        }
+        let is_checked = all.iter().any(|file| file.is_outside);
+        all.iter_mut().for_each(|file| file.is_checked = is_checked);
+        all
+    }
+
+    /// As [`Skip::by_names`], for the files of a log. A node's files were looked at when they were found.
+    pub(crate) fn by_name(&self, log: &Log, window: Window) -> Vec<ByName> {
+        let names: Vec<&str> = log.inputs.iter().map(|input| input.file_name()).collect();
+        let mut files = self.by_names(&names, window);
+        let mut is_checked = files.iter().any(|file| file.is_checked);
+        for (file, input) in files.iter_mut().zip(&log.inputs) {
+            match &input.place {
+                Place::Node(node_file) => file.is_outside = node_file.is_outside(),
+                Place::File(_) => {}
+                _ => file.is_outside = false,
+            }
+            is_checked |= file.is_outside;
+        }
+        files.iter_mut().for_each(|file| file.is_checked = is_checked);
+        files
+    }
+
+    /// Whether a file that was written then holds nothing within the window.
+    pub(crate) fn is_outside_by_name(&self, written: Written, window: Window) -> bool {
+        let is_before = |to: Timestamp| {
+            window.since.is_some_and(|since| to.0.saturating_add(NAME_PRECISION) < since.0)
+        };
+        let is_after = |from: Timestamp| {
+            window.until.is_some_and(|until| from.0.saturating_sub(self.slack) > until.0)
+        };
+        written.to.is_some_and(is_before) || written.from.is_some_and(is_after)
+    }
+
+    /// The part of some bytes, on whole lines, that may hold lines within `window`. In doubt all of it.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(crate) fn range_of<R: ReadAt>(
+        &self,
+        bytes: &mut R,
+        window: Window,
+    ) -> Result<Range<u64>, R::Error> {
+        let mut lines = Lines { bytes, probe: self.probe as u64 };
+        match self.cut(&mut lines, window) {
+            Ok(range) => Ok(range),
+            Err(Failure::Unclear) => Ok(0..lines.bytes.size()),
+            Err(Failure::Read(err)) => Err(err),
+        }
     }
 
     /// Whether a log that begins with `start` and can only be read from there holds nothing within
     /// `window`. `closed` is when the file was rotated, as its name tells.
-    pub(super) fn is_outside(
+    pub(crate) fn is_outside(
         &self,
         start: &[u8],
         window: Window,
         closed: Option<Timestamp>,
     ) -> bool {
-        let Some(Some((_, first))) = first_event(start, false) else { return false };
+        let Ok(Some((_, first))) = first_event::<()>(start, false) else { return false };
         // A name may lie: then the first line is later than it says.
         let may_hold = |closed: Timestamp| first.0.saturating_sub(self.slack) <= closed.0;
         self.is_after(first, window)
             || closed.is_some_and(|it| may_hold(it) && self.is_before(it, window))
     }
 
-    /// `None` if the file must be read whole.
-    fn cut(&self, lines: &Lines<'_>, window: Window) -> Option<Range<u64>> {
-        let (first, last) = (lines.at(0)??, lines.last()?);
+    fn cut<R: ReadAt>(
+        &self,
+        lines: &mut Lines<'_, R>,
+        window: Window,
+    ) -> Result<Range<u64>, Failure<R::Error>> {
+        let size = lines.bytes.size();
+        if size <= self.whole_below {
+            return Ok(0..size);
+        }
+        let first = lines.at(0)?.ok_or(Failure::Unclear)?;
+        let last = lines.last()?;
+        if !self.is_before(first.time, window) && !self.is_after(last.time, window) {
+            return Ok(0..size);
+        }
+
         let mut probes = vec![first, last];
-        for at in self.places(lines.size) {
+        for at in self.places(size) {
             probes.extend(lines.at(at)?);
         }
         probes.sort_by_key(|it| it.start);
-        let mut range = 0..lines.size;
+
+        let mut range = 0..size;
         if self.is_after(first.time, window) || self.is_before(last.time, window) {
             range = 0..0;
-        } else if lines.size > self.cut_above {
+        } else if size > self.cut_above {
             if window.since.is_some() {
                 range.start = self.search(lines, &mut probes, |it| self.is_before(it, window))?.0;
             }
@@ -93,13 +274,17 @@ impl Skip {
                 range.end = self.search(lines, &mut probes, is_before)?.1;
             }
         }
+
         let times = probes.iter().map(|it| Order::of(it.time));
         let order = times.fold(Order::default(), Order::then);
-        (!self.is_disorder(order)).then_some(range.start..range.end.max(range.start))
+        if self.is_disorder(order) {
+            return Err(Failure::Unclear);
+        }
+        Ok(range.start..range.end.max(range.start))
     }
 
     /// The places where a file is looked at.
-    fn places(&self, size: u64) -> impl Iterator<Item = u64> {
+    fn places(&self, size: u64) -> impl Iterator<Item = u64> + use<> {
         let n = (size / self.sample_every).clamp(self.samples.0, self.samples.1);
         let n = n.min(size / self.probe as u64);
         (1..n).map(move |it| size / n * it)
@@ -107,15 +292,15 @@ impl Skip {
 
     /// The two neighbouring lines between which `is_before` ends to hold: the start of the last one
     /// for which it does, and of the first one for which it does not. Adds what it looks at to `probes`.
-    fn search(
+    fn search<R: ReadAt>(
         &self,
-        lines: &Lines<'_>,
+        lines: &mut Lines<'_, R>,
         probes: &mut Vec<Probe>,
         is_before: impl Fn(Timestamp) -> bool,
-    ) -> Option<(u64, u64)> {
+    ) -> Result<(u64, u64), Failure<R::Error>> {
         let known = probes.iter().position(|it| !is_before(it.time)).unwrap_or(probes.len());
         let mut low = known.checked_sub(1).map_or(0, |it| probes[it].start);
-        let mut high = probes.get(known).map_or(lines.size, |it| it.start);
+        let mut high = probes.get(known).map_or(lines.bytes.size(), |it| it.start);
         // No line begins from here to `high`.
         let mut end = high;
         while end - low > self.probe as u64 {
@@ -133,12 +318,12 @@ impl Skip {
             }
         }
         probes.sort_by_key(|it| it.start);
-        Some((low, high))
+        Ok((low, high))
     }
 
     /// Whether all lines up to one of this time are before the window. Twice the slack: whoever reads
     /// from there meets a step back in time that is a little larger than the slack.
-    fn is_before(&self, time: Timestamp, window: Window) -> bool {
+    pub(crate) fn is_before(&self, time: Timestamp, window: Window) -> bool {
         window.since.is_some_and(|since| time.0.saturating_add(2 * self.slack) < since.0)
     }
 
@@ -148,14 +333,21 @@ impl Skip {
     }
 
     /// Whether lines stand further from their place than a window allows for.
-    pub(super) fn is_disorder(&self, order: Order) -> bool {
+    pub(crate) fn is_disorder(&self, order: Order) -> bool {
         order.drop > self.slack
+    }
+
+    /// Whether the lines of a file cannot have been written when the names say.
+    pub(crate) fn contradicts(&self, order: Order, written: Written) -> bool {
+        let is_earlier = |from: Timestamp| order.min < from.0.saturating_sub(self.slack);
+        let is_later = |to: Timestamp| order.max > to.0.saturating_add(self.slack);
+        written.from.is_some_and(is_earlier) || written.to.is_some_and(is_later)
     }
 }
 
 /// How ordered some lines are: enough to tell it of lines that follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order {
+pub(crate) struct Order {
     min: i64,
     max: i64,
     /// By how much a line is earlier than one before it, at most.
@@ -169,12 +361,12 @@ impl Default for Order {
 }
 
 impl Order {
-    pub(super) fn of(time: Timestamp) -> Order {
+    pub(crate) fn of(time: Timestamp) -> Order {
         Order { min: time.0, max: time.0, drop: 0 }
     }
 
     /// These lines, and then those.
-    pub(super) fn then(self, next: Order) -> Order {
+    pub(crate) fn then(self, next: Order) -> Order {
         let between = self.max.saturating_sub(next.min);
         Order {
             min: self.min.min(next.min),
@@ -184,78 +376,74 @@ impl Order {
     }
 }
 
-/// The lines of a file, found from any place in it.
-struct Lines<'f> {
-    file: &'f File,
-    size: u64,
-    probe: usize,
+/// Lines that are found from any place.
+struct Lines<'r, R> {
+    bytes: &'r mut R,
+    probe: u64,
 }
 
-impl Lines<'_> {
-    /// The first event that begins at `at` or after it; `Some(None)` if no line does. `None` if there
-    /// is a line, but what it is cannot be told.
-    fn at(&self, at: u64) -> Option<Option<Probe>> {
+impl<R: ReadAt> Lines<'_, R> {
+    /// The first event that begins at `at` or after it; `None` if no line does.
+    fn at(&mut self, at: u64) -> Result<Option<Probe>, Failure<R::Error>> {
+        let size = self.bytes.size();
         // One byte before tells whether a line begins exactly here.
         let from = at.saturating_sub(1);
         let mut len = self.probe;
         loop {
-            let text = self.read(from, len)?;
+            let to = size.min(from + len);
+            let text = self.bytes.read_at(from..to)?;
             let skipped = match at {
                 0 => Some(0),
                 _ => memchr::memchr(b'\n', &text).map(|it| it + 1),
             };
-            let is_over = from + text.len() as u64 == self.size;
+            let is_over = to == size;
             if let Some(start) = skipped
                 && let Some((offset, time)) = first_event(&text[start..], is_over)?
             {
-                return Some(Some(Probe { start: from + (start + offset) as u64, time }));
+                return Ok(Some(Probe { start: from + (start + offset) as u64, time }));
             }
             let is_end = is_over && skipped.is_none_or(|it| text[it..].trim_ascii().is_empty());
             match is_end {
-                true => return Some(None),
-                false if is_over || len >= MOST => return None,
+                true => return Ok(None),
+                false if is_over || len >= MOST => return Err(Failure::Unclear),
                 false => len *= 4,
             }
         }
     }
 
-    /// The last event. `None` if there is none near the end.
-    fn last(&self) -> Option<Probe> {
-        let reader = Projection::default();
-        let reader = Reader::new(&reader);
-        let mut len = self.probe as u64;
+    /// The last event; it must be near the end.
+    fn last(&mut self) -> Result<Probe, Failure<R::Error>> {
+        let size = self.bytes.size();
+        let projection = Projection::default();
+        let reader = Reader::new(&projection);
+        let mut len = self.probe;
         loop {
-            let from = self.size.saturating_sub(len);
-            let text = self.read(from, len as usize)?;
+            let from = size.saturating_sub(len);
+            let text = self.bytes.read_at(from..size)?;
             let mut end = text.len();
             // What stands before the first newline may be the end of a line only.
             while let Some(newline) = memchr::memrchr(b'\n', &text[..end]) {
-                if let Some(time) = time_of(&reader, &text[newline + 1..end]) {
-                    return Some(Probe { start: from + newline as u64 + 1, time });
+                if let Some(time) = time_by(&reader, &text[newline + 1..end]) {
+                    return Ok(Probe { start: from + newline as u64 + 1, time });
                 }
                 end = newline;
             }
             if from == 0 {
-                return time_of(&reader, &text[..end]).map(|time| Probe { start: 0, time });
+                let time = time_by(&reader, &text[..end]).ok_or(Failure::Unclear)?;
+                return Ok(Probe { start: 0, time });
             }
-            if len >= MOST as u64 {
-                return None;
+            if len >= MOST {
+                return Err(Failure::Unclear);
             }
             len *= 4;
         }
     }
-
-    fn read(&self, from: u64, len: usize) -> Option<FileBytes> {
-        let mut text = FileBytes::default();
-        text.read(self.file, from..self.size.min(from + len as u64)).ok()?;
-        Some(text)
-    }
 }
 
-/// The first line of a text that is an event with a time: where it begins, and its time; `Some(None)`
-/// if there is none. Lines that are no events may stand before it, but `None` if one of them is an
-/// event in a wrapper. A last line without newline counts if the text `is_over` there.
-fn first_event(text: &[u8], is_over: bool) -> Option<Option<(usize, Timestamp)>> {
+/// The first line of a text that is an event with a time: where it begins, and its time. Lines that are
+/// no events may stand before it, but not an event in a wrapper. A last line without newline counts if
+/// the text `is_over` there.
+fn first_event<E>(text: &[u8], is_over: bool) -> Result<Option<(usize, Timestamp)>, Failure<E>> {
     let projection = Projection::default();
     let reader = Reader::new(&projection);
     let mut start = 0;
@@ -266,18 +454,28 @@ fn first_event(text: &[u8], is_over: bool) -> Option<Option<(usize, Timestamp)>>
             None => break,
         };
         let line = &text[start..end];
-        if let Some(time) = time_of(&reader, line) {
-            return Some(Some((start, time)));
+        if let Some(time) = time_by(&reader, line) {
+            return Ok(Some((start, time)));
         }
         if unwrap::line(line.trim_ascii(), &mut |_| {}) {
-            return None;
+            return Err(Failure::Unclear);
         }
         start = end + 1;
     }
-    Some(None)
+    Ok(None)
 }
 
-fn time_of(reader: &Reader<'_>, line: &[u8]) -> Option<Timestamp> {
+/// The time of the first event that stands whole in a text.
+pub(crate) fn first_time(text: &[u8]) -> Option<Timestamp> {
+    first_event::<()>(text, false).ok().flatten().map(|(_, time)| time)
+}
+
+/// The stage timestamp of a line that is an event.
+pub(crate) fn time_of(line: &[u8]) -> Option<Timestamp> {
+    time_by(&Reader::new(&Projection::default()), line)
+}
+
+fn time_by(reader: &Reader<'_>, line: &[u8]) -> Option<Timestamp> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
     if line.is_empty() {
         return None;
@@ -305,8 +503,14 @@ mod tests {
     const SLACK: i64 = 1_000;
 
     /// For files of some kilobytes.
-    const SMALL: Skip =
-        Skip { slack: SLACK, cut_above: 1_000, sample_every: 2_000, samples: (16, 64), probe: 500 };
+    const SMALL: Skip = Skip {
+        slack: SLACK,
+        whole_below: 0,
+        cut_above: 1_000,
+        sample_every: 2_000,
+        samples: (16, 64),
+        probe: 500,
+    };
 
     fn line(n: usize, time: i64) -> String {
         let verb = ["get", "list", "watch"][n % 3];
@@ -469,7 +673,7 @@ mod tests {
             let file = File::open(&path).unwrap();
             let window = Window { since: Some(Timestamp(1 << 40)), until: None };
             let size = text.len() as u64;
-            let range = SMALL.range_of(&file, size, window);
+            let range = SMALL.range_of(&mut FileAt(&file, size), window).unwrap();
             assert!(range == (0..size) || text.starts_with('{') && range.is_empty(), "{range:?}");
         }
     }
