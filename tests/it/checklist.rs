@@ -108,7 +108,7 @@ fn nothing_is_told_as_nothing() {
             _ if line.starts_with("policy evaluate") => "No events found.",
             _ if line.starts_with("policy filter") => "No events found.",
             _ if line.starts_with("rbac evaluate") => "Nothing would change.",
-            _ if line.starts_with("rbac generate") => "did nothing that was allowed",
+            _ if line.starts_with("rbac generate") => "made no request that counts",
             // These tell of policies, rights and grants, whether or not somebody used them.
             _ => {
                 assert!(!out.stdout.is_empty(), "{line}");
