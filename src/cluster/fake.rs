@@ -12,6 +12,9 @@ use std::{
 
 use super::{Cluster, Connection};
 
+/// Is called with the number of requests before, and may change the files.
+pub type Hook = Box<dyn FnMut(usize, &mut Files) + Send>;
+
 /// What the server holds, and what happens to it while it is asked.
 #[derive(Default)]
 pub struct State {
@@ -22,7 +25,7 @@ pub struct State {
     /// Cuts the next download after so many bytes, and does something to the files then.
     pub cut: Option<(u64, Mishap)>,
     /// Called before each request for something of a node, with the number of such requests before it.
-    pub before: Option<Box<dyn FnMut(usize, &mut Files) + Send>>,
+    pub before: Option<Hook>,
     /// Changes the answers to such requests.
     pub tamper: Option<fn(Asked<'_>, Reply) -> Reply>,
     /// Such requests so far.

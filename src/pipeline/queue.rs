@@ -107,7 +107,8 @@ impl<'q> Queue<'q> {
     pub(super) fn allows(&self, input: usize, order: Order) -> bool {
         let Some(skip) = self.skip else { return true };
         let file = self.by_name[input];
-        !skip.is_disorder(order) && !(file.is_checked && skip.contradicts(order, file.written))
+        let is_contradicted = file.is_checked && skip.contradicts(order, file.written);
+        !skip.is_disorder(order) && !is_contradicted
     }
 
     /// The same with its inputs counted from `first` on.

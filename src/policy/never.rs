@@ -193,7 +193,7 @@ fn verbs(rule: &Rule) -> Vec<Problem> {
         match () {
             () if is_about_resources => !is_verb,
             // Beside a method the verbs of resources do no harm.
-            () if is_about_paths => !is_method && !(is_verb && has_method),
+            () if is_about_paths => !(is_method || is_verb && has_method),
             () => !is_verb && !is_method,
         }
     };

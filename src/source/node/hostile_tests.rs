@@ -272,7 +272,7 @@ fn lines_out_of_order_are_read_whole() {
 #[test]
 fn late_lines_are_found() {
     let server = server(&["cp-1"], PATH);
-    let late = |n: u64| if n % 100 == 0 { n.saturating_sub(240) } else { n };
+    let late = |n: u64| if n.is_multiple_of(100) { n.saturating_sub(240) } else { n };
     put(&server, "audit.log", (0..20_000).flat_map(|n| lines(late(n)..late(n) + 1)).collect());
     for since in [1_111, 13_337, 19_200] {
         let expected = (0..20_000).filter(|n| late(*n) >= since).count();
