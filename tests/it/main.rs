@@ -12,6 +12,8 @@ mod completion;
 mod corpus;
 mod events;
 mod execs;
+#[cfg(unix)]
+mod fetching;
 mod findings;
 mod guide;
 mod help;

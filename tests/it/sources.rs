@@ -315,6 +315,106 @@ fn windows_of_time() {
     assert_eq!(unread("."), (1500.into(), 0));
 }
 
+/// Which files are opened, as the kernel counts it.
+#[cfg(target_os = "linux")]
+mod opened {
+    use std::{collections::BTreeSet, mem::MaybeUninit};
+
+    use rustix::fs::inotify;
+
+    use super::*;
+
+    /// Files as an API server rotates them, one a day; every second one packed.
+    fn rotated() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let day = |n: u8| {
+            let text = String::from_utf8(log(50)).unwrap();
+            text.replace("2026-11-22", &format!("2026-11-{n:02}")).into_bytes()
+        };
+        for n in 1..22 {
+            let name = format!("audit-2026-11-{:02}T00-00-00.000.log", n + 1);
+            let path = folder.path().join(name);
+            if n % 2 == 0 {
+                fs::write(path.with_extension("log.gz"), gzip(&day(n))).unwrap();
+            } else {
+                fs::write(path, day(n)).unwrap();
+            }
+        }
+        fs::write(folder.path().join("audit.log"), day(22)).unwrap();
+        folder
+    }
+
+    /// The count, and the names of the files of the folder that were opened for it.
+    fn counted(folder: &Path, args: &str) -> (serde_json::Value, BTreeSet<String>) {
+        let watch =
+            inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, folder, inotify::WatchFlags::OPEN).unwrap();
+        let output = run(folder, args, b"");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(watch, &mut buffer);
+        let mut names = BTreeSet::new();
+        while let Ok(event) = events.next() {
+            assert!(!event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW));
+            // The folder itself has no name here.
+            names.extend(event.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+        (report["total"]["matched"].clone(), names)
+    }
+
+    #[track_caller]
+    fn check(args: &str, matched: u64, expected: &[&str]) {
+        let folder = rotated();
+        let (count, names) = counted(folder.path(), args);
+        assert_eq!(count, matched, "{args}");
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{args}");
+    }
+
+    #[test]
+    fn a_window_opens_no_file_outside_of_it() {
+        check(". --since 2026-11-22T01:00:00Z", 50, &["audit.log"]);
+        check(
+            ". --since 2026-11-21T01:00:00Z",
+            100,
+            &["audit-2026-11-22T00-00-00.000.log", "audit.log"],
+        );
+        check(
+            ". --since 2026-11-10T01:00:00Z --until 2026-11-10T23:00:00Z",
+            50,
+            &["audit-2026-11-11T00-00-00.000.log.gz"],
+        );
+        check(
+            ". --until 2026-11-02T23:00:00Z",
+            100,
+            &["audit-2026-11-02T00-00-00.000.log", "audit-2026-11-03T00-00-00.000.log.gz"],
+        );
+    }
+
+    #[test]
+    fn without_a_window_every_file_is_opened() {
+        let folder = rotated();
+        for args in [".", ". --since 2026-11-22 --no-skip"] {
+            assert_eq!(counted(folder.path(), args).1.len(), 22, "{args}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_unfinished_copies_says_how_to_resume() {
+    let text = log(3);
+    let files: &[(&str, &[u8])] = &[("copy/cp-1/audit.log.part", &text)];
+    check(
+        files,
+        "copy",
+        "error: no finished copy of an audit log in `copy`: `copy/cp-1/audit.log.part` is not complete\n\
+         hint: run the same `kubectl audit fetch -o copy` again to resume the copy, or name the .part file itself\n\
+         exit 2",
+    );
+    // Named itself it is a log like any other.
+    check(files, "copy/cp-1/audit.log.part", "3 events of 1 files in 1 logs\nexit 0");
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{PermissionsExt, symlink};
