@@ -17,6 +17,7 @@ mod filter_args;
 mod hints;
 mod history;
 mod interrupt;
+mod limit;
 mod policy;
 mod progress;
 mod rbac;

@@ -14,6 +14,7 @@ use super::{
     args::{FollowArgs, OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
+    limit::{self, LimitArgs},
 };
 use crate::{
     analysis::judge::Judge,
@@ -111,6 +112,8 @@ struct LogArgs {
     #[arg(long, value_name = "1.N", default_value = "1.36")]
     kube_version: KubeVersion,
     #[command(flatten)]
+    limit: LimitArgs,
+    #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     source: SourceArgs,
@@ -183,7 +186,8 @@ fn each(
     warn_of_unknown_keys(projection.keys());
     if args.follow.follow {
         let (followed, sources) = args.source.followed(filter.window, &args.follow)?;
-        let mut stream = Stream { lines, text: Vec::new(), out: &mut *out, result: Ok(()) };
+        let shown = args.limit.lines();
+        let mut stream = Stream { lines, shown, text: Vec::new(), out: &mut *out, result: Ok(()) };
         let reading = args.source.reading();
         let mut folded = pipeline::follow(followed, &reading, &projection, &filter, &mut stream);
         stream.result?;
@@ -194,21 +198,21 @@ fn each(
     let sources = args.source.sources(filter.window)?;
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
-    let (mut is_empty, mut result) = (true, Ok(()));
+    let (mut shown, mut result) = (args.limit.lines(), Ok(()));
     let line =
         move |record: &Record<'_>, text: &mut Vec<u8>| (lines.step)(&mut lines, record, text);
     let mut take = |line: &[u8]| {
-        is_empty &= line.is_empty();
-        result = out.write_all(line);
+        result = shown.write(line, out);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let mut folded = pipeline::map(&sources.logs, &reading, &projection, &filter, &line, &mut take);
     drop(drawn);
     result?;
     let exit = sources.exit(&mut folded, &args.output)?;
-    if is_empty {
+    if shown.is_empty() {
         exit::advise("No events found.");
     }
+    shown.finish(out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }
@@ -216,6 +220,7 @@ fn each(
 /// Makes lines of events as they are written.
 struct Stream<'o, 'p> {
     lines: Lines<'p>,
+    shown: limit::Lines,
     text: Vec<u8>,
     out: &'o mut dyn Write,
     result: io::Result<()>,
@@ -223,7 +228,7 @@ struct Stream<'o, 'p> {
 
 impl Stream<'_, '_> {
     fn go_on(&self) -> ControlFlow<()> {
-        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if self.result.is_ok() { self.shown.go_on() } else { ControlFlow::Break(()) }
     }
 }
 
@@ -235,7 +240,7 @@ impl Watcher for Stream<'_, '_> {
     fn record(&mut self, record: &Record<'_>) -> ControlFlow<()> {
         self.text.clear();
         (self.lines.step)(&mut self.lines, record, &mut self.text);
-        self.result = self.out.write_all(&self.text);
+        self.result = self.shown.write(&self.text, self.out);
         self.go_on()
     }
 

@@ -2,6 +2,7 @@
 
 pub mod csv;
 pub mod escape;
+mod first;
 pub mod table;
 
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 pub use escape::{JsonText, escape};
+pub use first::First;
 
 use crate::report::{Cell, Report, Table};
 

@@ -37,6 +37,17 @@ const READERS: [&str; 15] = [
 const OTHERS: [&str; 6] =
     ["policy check", "policy explain", "fetch", "doctor", "completion", "version"];
 
+/// Those that share one `--limit`.
+const LIMITED: [&str; 7] = [
+    "policy evaluate examples/policy.yaml",
+    "policy filter examples/policy.yaml",
+    "policy simulate examples/policy.yaml",
+    "policy diff examples/policy.yaml examples/less.yaml",
+    "rbac who-can get secrets db --rbac examples/rbac.json",
+    "rbac unused --rbac examples/rbac.json",
+    "rbac evaluate --rbac examples/rbac.json",
+];
+
 fn program(line: &str, rest: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-audit"));
     command.args(line.split(' ')).args(rest).env("KUBECONFIG", "/nowhere").env_remove("NO_COLOR");
@@ -332,5 +343,68 @@ fn a_policy_follows() {
         assert!(lines.next().unwrap().unwrap().contains("ResponseStarted"), "{line}");
         let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         assert!(kill.unwrap().success() && child.wait().unwrap().success(), "{line}");
+    }
+}
+
+/// `--limit` of every command that lists: so many rows or lines, and how many more there are.
+#[test]
+fn a_limit_shows_the_first_rows_and_says_how_many_more() {
+    let limited = |line: &str, rest: &[&str]| {
+        let all = run(line, &[rest, &["-q", LOG]].concat());
+        let cut = run(line, &[rest, &["--limit", "1", LOG]].concat());
+        let lines = |out: &Output| {
+            String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+        };
+        let (all, shown): (Vec<String>, Vec<String>) = (lines(&all), lines(&cut));
+        (all, shown, said(&cut))
+    };
+    for line in LIMITED {
+        let is_lines = line.starts_with("policy evaluate") || line.starts_with("policy filter");
+        for rest in [&["-o", "jsonl"][..], &["--no-headers"]] {
+            let (all, shown, text) = limited(line, rest);
+            // `policy diff` has its sums in a second table.
+            let n_listed = all.iter().position(String::is_empty).unwrap_or(all.len());
+            let n_shown = shown.iter().position(String::is_empty).unwrap_or(shown.len());
+            assert_eq!(n_shown, 1, "{line} {rest:?}\n{text}");
+            let note = format!("note: {} more: --limit 0 prints all\n", n_listed - 1);
+            assert!(n_listed > 1 && text.contains(&note), "{line} {rest:?}: {n_listed}\n{text}");
+            assert_eq!(
+                run(line, &[rest, &["-q", "-l", "0", LOG]].concat()).stdout,
+                run(line, &[rest, &["-q", LOG]].concat()).stdout
+            );
+        }
+        // A document stays whole.
+        if !is_lines {
+            let (all, shown, text) = limited(line, &["-o", "json"]);
+            assert!(all == shown && !text.contains("more: --limit"), "{line}\n{text}");
+        }
+        for wrong in ["-1", "many"] {
+            let out = run(line, &["--limit", wrong, LOG]);
+            assert_eq!(out.status.code(), Some(2), "{line} {wrong}");
+            assert!(out.stdout.is_empty(), "{line} {wrong}");
+        }
+    }
+    let out = run("rbac unused --rbac examples/rbac.json", &["--patch", "--limit", "1", LOG]);
+    assert_eq!(out.status.code(), Some(2), "manifests are no rows");
+}
+
+#[test]
+fn every_command_that_lists_has_a_limit() {
+    let has_none = [
+        "policy explain",
+        "policy suggest",
+        "who",
+        "rbac generate",
+        "fetch",
+        "doctor",
+        "completion",
+        "version",
+        "actions",
+        "history",
+    ];
+    for (path, command) in leaves() {
+        let name = path.replacen("kubectl audit ", "", 1);
+        let has_limit = command.get_arguments().any(|it| it.get_id() == "limit");
+        assert!(has_limit != has_none.iter().any(|it| name.starts_with(it)), "{name}");
     }
 }

@@ -149,3 +149,6 @@ fn permissions(cluster: &Cluster, setup: &mut AuditSetup) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use super::super::{
     args::{OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
+    limit::LimitArgs,
 };
 use crate::{
     analysis::policy_diff::PolicyDiff,
@@ -42,6 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "1.N", default_value = "1.36")]
     kube_version: KubeVersion,
     #[command(flatten)]
+    limit: LimitArgs,
+    #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     source: SourceArgs,
@@ -68,7 +71,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, Error> {
         let n = report.unknown.requests;
         exit::note(&format!("{n} requests were {}", report.unknown.why));
     }
-    args.output.write(report, Some(&folded.input), out)?;
+    args.limit.write(report, (&args.output, Some(&folded.input)), out)?;
     summary(&folded.input, &args.output, out)?;
     let has_changed = args.exit_code && !report.changes.is_empty();
     Ok(if has_changed && exit == Exit::Done { Exit::Findings } else { exit })

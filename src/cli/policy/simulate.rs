@@ -57,7 +57,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     if !args.output.quiet {
         notes(&folded.report).iter().for_each(|it| exit::note(it));
     }
-    args.output.write(&folded.report, Some(&folded.input), out)?;
+    args.limit.write(&folded.report, (&args.output, Some(&folded.input)), out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }

@@ -6,6 +6,7 @@ use super::super::{
     Error, Exit,
     args::{OutputArgs, SourceArgs, Sources, summary},
     filter_args::{FilterArgs, now, warn_of_unknown_keys},
+    limit::LimitArgs,
     rbac_args::{self, RbacArgs},
 };
 use crate::{
@@ -42,6 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE|FOLDER|live", help_heading = "Which RBAC")]
     against: Option<PathBuf>,
     #[command(flatten)]
+    limit: LimitArgs,
+    #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     source: SourceArgs,
@@ -72,7 +75,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         let mut folded = pipeline::fold(&sources.logs, &reading, &projection, &filter, evaluation);
         drop(drawn);
         let exit = sources.exit(&mut folded, &args.output)?;
-        args.output.write(&folded.report, Some(&folded.input), out)?;
+        args.limit.write(&folded.report, (&args.output, Some(&folded.input)), out)?;
         summary(&folded.input, &args.output, out)?;
         exit
     };
@@ -117,17 +120,18 @@ fn lines(
 ) -> Result<Exit, Error> {
     let mut reading = args.source.reading();
     let drawn = sources.draw(&mut reading, &args.output);
-    let mut result = Ok(());
+    let (mut shown, mut result) = (args.limit.lines(), Ok(()));
     let mut lines = lines;
     let line = move |record: &Record<'_>, text: &mut Vec<u8>| lines.write(record, text);
     let mut take = |line: &[u8]| {
-        result = out.write_all(line);
+        result = shown.write(line, out);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let mut folded = pipeline::map(&sources.logs, &reading, projection, filter, &line, &mut take);
     drop(drawn);
     result?;
     let exit = sources.exit(&mut folded, &args.output)?;
+    shown.finish(out)?;
     summary(&folded.input, &args.output, out)?;
     Ok(exit)
 }

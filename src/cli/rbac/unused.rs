@@ -7,6 +7,7 @@ use super::super::{
     args::{OutputArgs, SourceArgs, summary},
     exit,
     filter_args::{FilterArgs, now},
+    limit::LimitArgs,
     rbac_args::RbacArgs,
 };
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
   kubectl audit rbac unused --rbac examples/rbac.json --patch examples/audit.log")]
 pub struct Args {
     /// Print the roles with only what was used, as manifests to review
-    #[arg(long)]
+    #[arg(long, conflicts_with = "limit")]
     patch: bool,
     /// Also what Kubernetes itself brings
     #[arg(long)]
@@ -49,6 +50,8 @@ pub struct Args {
     /// Also take requests that somebody else made as the account, through impersonation
     #[arg(long)]
     include_impersonated: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
     #[command(flatten)]
     rbac: RbacArgs,
     #[command(flatten)]
@@ -91,7 +94,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
     if args.patch {
         patch::write(&snapshot, &used, &scope, &report.window, out)?;
     } else {
-        args.output.write(&report, Some(&folded.input), out)?;
+        args.limit.write(&report, (&args.output, Some(&folded.input)), out)?;
     }
     summary(&folded.input, &args.output, out)?;
     if snapshot.is_partial() || exit == Exit::Partial {

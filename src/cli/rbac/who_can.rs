@@ -11,6 +11,7 @@ use super::super::{
     Error, Exit,
     args::{OutputArgs, SourceArgs, summary},
     filter_args::{FilterArgs, now},
+    limit::LimitArgs,
     rbac_args::RbacArgs,
 };
 use crate::{
@@ -46,6 +47,8 @@ pub struct Args {
     /// The name of the object
     #[arg(value_name = "NAME")]
     object: Option<String>,
+    #[command(flatten)]
+    limit: LimitArgs,
     #[command(flatten)]
     rbac: RbacArgs,
     #[command(flatten)]
@@ -90,7 +93,7 @@ pub fn run(mut args: Args, out: &mut dyn Write) -> Result<Exit, Error> {
         }
     };
     let report = WhoCanReport { items };
-    args.output.write(&report, input.as_ref(), out)?;
+    args.limit.write(&report, (&args.output, input.as_ref()), out)?;
     if let Some(input) = &input {
         summary(input, &args.output, out)?;
     }
