@@ -54,7 +54,8 @@ fn token() -> String {
     kubectl(&[
         "create",
         "clusterrolebinding",
-        "auditor",
+        // Not the name of the binding of `nodes::reader`.
+        "auditor-by-token",
         "--clusterrole=audit-log-reader",
         "--serviceaccount=kube-system:auditor",
     ]);

@@ -218,12 +218,8 @@ fn look(observer: &User, namespace: &str, object: &str) -> (Option<Value>, Strin
     panic!("{object} in {namespace} does not come to rest");
 }
 
-fn story(namespace: &str) -> Vec<Seen> {
+fn story(namespace: &str, alice: &User, observer: &User) -> Vec<Seen> {
     kubectl(&["create", "namespace", namespace]).ok();
-    let (alice, observer) = (
-        User::new("alice-of-history", &["system:masters"]),
-        User::new("observer", &["system:masters"]),
-    );
     sleep(Duration::from_millis(1500));
     let mut seen = Vec::new();
     for (step, (object, command)) in STEPS.iter().enumerate() {
@@ -317,10 +313,12 @@ fn operations(item: &Value) -> Vec<String> {
 #[test]
 #[ignore = "needs the control plane of tests/e2e"]
 fn the_same_story_at_three_levels() {
+    let alice = User::new("alice-of-history", &["system:masters"]);
+    let observer = User::new("observer", &["system:masters"]);
     let (bodies, others) = std::thread::scope(|scope| {
-        let bodies = scope.spawn(|| story(BODIES));
-        let patches = scope.spawn(|| story(PATCHES));
-        let plain = scope.spawn(|| story(PLAIN));
+        let bodies = scope.spawn(|| story(BODIES, &alice, &observer));
+        let patches = scope.spawn(|| story(PATCHES, &alice, &observer));
+        let plain = scope.spawn(|| story(PLAIN, &alice, &observer));
         let join = |it: std::thread::ScopedJoinHandle<'_, Vec<Seen>>| it.join().expect("played");
         (join(bodies), [join(patches), join(plain)])
     });
