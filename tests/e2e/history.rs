@@ -223,10 +223,10 @@ fn story(namespace: &str, alice: &User, observer: &User) -> Vec<Seen> {
     sleep(Duration::from_millis(1500));
     let mut seen = Vec::new();
     for (step, (object, command)) in STEPS.iter().enumerate() {
-        let ended = play(&alice, namespace, command);
+        let ended = play(alice, namespace, command);
         let may_fail = command.contains("-1}") || command.contains("two -f {file} <<<{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"ssa\"},\"data\":{\"a\":\"9\"}}");
         assert!(ended.status == Some(0) || may_fail, "{command}\n{}", ended.stderr);
-        let (found, time) = look(&observer, namespace, object);
+        let (found, time) = look(observer, namespace, object);
         seen.push(Seen { step, time, object: found });
     }
     seen
