@@ -129,6 +129,22 @@ pub fn audit_logs(args: &[&str]) -> Ended {
     run(Command::new(program()).args(args).args(NODES.map(Node::audit_log)))
 }
 
+/// Waits until every API server knows that a user may do this: they learn of a new binding by a watch.
+pub fn wait_until_allowed(user: &User, request: &[&str]) {
+    for node in NODES {
+        let is_allowed = || {
+            let question = [&["auth", "can-i"], request].concat();
+            run(user.at(node).command("kubectl").args(question)).status == Some(0)
+        };
+        for _ in 0..50 {
+            if is_allowed() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    }
+}
+
 /// A user of the cluster with a client certificate.
 #[derive(Debug, Clone)]
 pub struct User {

@@ -3,7 +3,9 @@
 use std::{path::Path, process::Command, sync::OnceLock, time::Instant};
 
 use super::{
-    cluster::{AUDIT_LOG, NODES, User, audit, audit_logs, kubectl, program, run},
+    cluster::{
+        AUDIT_LOG, NODES, User, audit, audit_logs, kubectl, program, run, wait_until_allowed,
+    },
     stats::{KEYS, check_requests},
     story::Story,
 };
@@ -30,6 +32,8 @@ fn bind(name: &str) -> User {
     kubectl(&["create", "clusterrolebinding", name, "--clusterrole=audit-log-reader", &to]);
     let role = "--role=audit-log-reader";
     kubectl(&["create", "-n", "kube-system", "rolebinding", name, role, &to]);
+    wait_until_allowed(&user, &["get", "nodes/cp-1", "--subresource=proxy"]);
+    wait_until_allowed(&user, &["list", "pods", "-n", "kube-system"]);
     user
 }
 

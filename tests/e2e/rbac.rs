@@ -15,7 +15,7 @@ use kubectl_audit::{
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{Ended, User as Person, audit, audit_logs, kubectl, run},
+    cluster::{Ended, User as Person, audit, audit_logs, kubectl, run, wait_until_allowed},
     nodes::{audit_as, grant},
     story::Story,
 };
@@ -372,6 +372,7 @@ fn a_reader_needs_no_more() {
     let to = format!("--user={}", reader.name);
     let made = ["create", "clusterrolebinding", "rbac-auditor", "--clusterrole=rbac-reader", &to];
     kubectl(&made).ok();
+    wait_until_allowed(&reader, &["list", "clusterroles"]);
     let ended = audit_as(&reader, &line);
     assert!(!ended.stderr.contains("cannot list"), "{}", ended.stderr);
     assert!(ended.json()["items"].as_array().is_some_and(|it| !it.is_empty()));
