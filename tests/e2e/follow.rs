@@ -86,7 +86,11 @@ fn text<'v>(event: &'v Value, key: &str) -> &'v str {
 
 /// The user agent of the one run of this user.
 fn agent(user: &User) -> String {
-    let is_of = |it: &&Value| text(&it["user"], "username") == user.name;
+    // With kubectl, the user was only asked about.
+    let is_of = |it: &&Value| {
+        text(&it["user"], "username") == user.name
+            && text(it, "userAgent").starts_with("kubectl-audit/")
+    };
     let events = events(10);
     let agents: BTreeSet<&str> =
         events.iter().filter(is_of).map(|it| text(it, "userAgent")).collect();
