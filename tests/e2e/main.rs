@@ -18,3 +18,4 @@ mod rbac;
 mod restart;
 mod stats;
 mod story;
+mod trust;
