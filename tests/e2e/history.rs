@@ -202,13 +202,16 @@ fn look(observer: &User, namespace: &str, object: &str) -> (Option<Value>, Strin
     let version =
         |value: &Option<Value>| value.as_ref().map(|it| it["metadata"]["resourceVersion"].clone());
     let mut last = get();
-    for _ in 0..60 {
+    for _ in 0..170 {
         sleep(Duration::from_millis(700));
         let time = now();
         let next = get();
-        // A pod that is on its way out is not what the eviction leads to.
+        // A pod that is on its way out is not what the eviction leads to. One that waits for its node is not at
+        // rest either: no reply to a binding holds the pod, only the node's first report does.
         let is_going = next.as_ref().is_some_and(|it| {
-            it["kind"] == "Pod" && it["metadata"]["deletionTimestamp"].is_string()
+            it["kind"] == "Pod"
+                && (it["metadata"]["deletionTimestamp"].is_string()
+                    || it["status"]["phase"] == "Pending")
         });
         if version(&last) == version(&next) && !is_going {
             return (next, time);
